@@ -1,0 +1,1 @@
+"""Python client, worker and the kernel command."""

@@ -1,0 +1,1 @@
+"""The words, messages and topics that the services agree on."""

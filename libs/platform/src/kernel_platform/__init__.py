@@ -1,0 +1,1 @@
+"""Runs a whole installation on one machine: embedded Postgres and Kafka, supervisor, checks."""

@@ -1,0 +1,1 @@
+"""What every service calls: pipeline, inbox, outbox, relay, Kafka, database, supervision, telemetry."""

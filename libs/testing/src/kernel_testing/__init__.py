@@ -1,0 +1,1 @@
+"""A pytest plugin: Postgres, Kafka and waiting for what is eventual."""

@@ -1,0 +1,1 @@
+"""The public face: HTTP, identity and the live stream."""

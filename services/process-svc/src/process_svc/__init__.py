@@ -1,0 +1,1 @@
+"""Owns processes, relations, waits, snapshots and service definitions."""

@@ -1,0 +1,1 @@
+"""Owns resources, operators and allocations: all units of a request or nothing."""

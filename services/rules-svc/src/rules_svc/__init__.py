@@ -1,0 +1,1 @@
+"""Owns event types, rules and firings: what follows from an event."""

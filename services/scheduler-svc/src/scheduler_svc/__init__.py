@@ -1,0 +1,1 @@
+"""Owns queues and ready items: who goes first, on which candidates."""
