@@ -1,0 +1,144 @@
+"""CloudEvents 1.0 in Kafka's binary content mode: attributes in `ce_*` headers, the body as the record's value.
+
+Extensions: `tenant`, `causationid` (id of the message that this one follows from), `correlationid` (the same along a whole
+chain), `depth` (length of that chain), `aggregateversion` (of the process or resource that the body describes),
+`dispatchid` and `give` (what the process gives back; resource-svc releases without reading the body).
+The W3C trace context travels as the plain header `traceparent`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+Headers = Sequence[tuple[str, bytes]]
+
+SPEC_VERSION: Final = "1.0"
+CONTENT_TYPE: Final = "application/json"
+MAX_DEPTH: Final = 64
+"""A chain of causes longer than this is stopped."""
+
+
+class EnvelopeError(ValueError):
+    """The headers are not those of a CloudEvent of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The attributes of one message. `time` is RFC 3339 text: it is passed on far more often than it is computed with."""
+
+    id: str
+    type: str
+    source: str
+    time: str
+    tenant: str
+    subject: str | None = None
+    causation: str | None = None
+    correlation: str | None = None
+    depth: int = 0
+    version: int | None = None
+    dispatch: str | None = None
+    give: str | None = None
+    traceparent: str | None = None
+
+
+_OPTIONAL: Final = (
+    ("ce_subject", "subject"),
+    ("ce_causationid", "causation"),
+    ("ce_correlationid", "correlation"),
+    ("ce_aggregateversion", "version"),
+    ("ce_dispatchid", "dispatch"),
+    ("ce_give", "give"),
+    ("traceparent", "traceparent"),
+)
+
+
+def encode(envelope: Envelope) -> list[tuple[str, str]]:
+    """The record headers of `envelope`, as text; Kafka clients take text or its UTF-8 bytes."""
+    headers = [
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", envelope.id),
+        ("ce_type", envelope.type),
+        ("ce_source", envelope.source),
+        ("ce_time", envelope.time),
+        ("ce_tenant", envelope.tenant),
+        ("ce_depth", str(envelope.depth)),
+        ("content-type", CONTENT_TYPE),
+    ]
+    for header, field in _OPTIONAL:
+        value = getattr(envelope, field)
+        if value is not None:
+            headers.append((header, str(value)))
+    return headers
+
+
+def header(headers: Headers | None, name: str) -> str | None:
+    """The first value of `name`, or None; raises EnvelopeError where it is not UTF-8."""
+    for key, value in headers or ():
+        if key == name:
+            return _text(name, value)
+    return None
+
+
+def decode(headers: Headers | None, *, default_tenant: str) -> Envelope:
+    """The envelope that `headers` carry; raises EnvelopeError naming what is missing or malformed.
+
+    Publishers outside need only the attributes that CloudEvents requires: `ce_time` defaults to empty, the tenant to
+    `default_tenant`.
+    """
+    found = {key.lower(): _text(key, value) for key, value in headers or () if value is not None}
+    if found.get("ce_specversion") != SPEC_VERSION:
+        raise EnvelopeError(
+            f"header ce_specversion must be {SPEC_VERSION!r}, got {found.get('ce_specversion')!r}: "
+            "publish a CloudEvent in Kafka's binary content mode"
+        )
+    missing = [name for name in ("ce_id", "ce_type", "ce_source") if not found.get(name)]
+    if missing:
+        raise EnvelopeError(f"required CloudEvents headers are missing: {', '.join(missing)}")
+    return Envelope(
+        id=found["ce_id"],
+        type=found["ce_type"],
+        source=found["ce_source"],
+        time=_time(found.get("ce_time", "")),
+        tenant=found.get("ce_tenant") or default_tenant,
+        subject=found.get("ce_subject"),
+        causation=found.get("ce_causationid"),
+        correlation=found.get("ce_correlationid"),
+        depth=_count("ce_depth", found.get("ce_depth", "0")),
+        version=_count("ce_aggregateversion", found["ce_aggregateversion"])
+        if "ce_aggregateversion" in found
+        else None,
+        dispatch=found.get("ce_dispatchid"),
+        give=found.get("ce_give"),
+        traceparent=found.get("traceparent"),
+    )
+
+
+def event_headers(names: Iterable[str], headers: Headers) -> dict[str, str]:
+    """The `ce_` attributes that are none of ours: a publisher's own CloudEvents extensions."""
+    known = {"ce_specversion", *names}
+    return {key[3:]: _text(key, value) for key, value in headers if key.startswith("ce_") and key not in known}
+
+
+def _text(name: str, value: bytes | str) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise EnvelopeError(f"header {name} is not UTF-8 text") from None
+
+
+def _count(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise EnvelopeError(f"header {name} must be a count, got {value[:40]!r}")
+    return int(value)
+
+
+def _time(value: str) -> str:
+    if value:
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise EnvelopeError(f"header ce_time must be an RFC 3339 time, got {value[:40]!r}") from None
+    return value

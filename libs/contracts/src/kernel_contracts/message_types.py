@@ -1,0 +1,48 @@
+"""The message types: the values of `ce_type`. Commands are imperative, events past tense or the state they lead to."""
+
+from typing import Final
+
+PREFIX: Final = "kernel."
+
+CREATE_PROCESS: Final = "kernel.process.create.v1"
+SUSPEND_PROCESS: Final = "kernel.process.suspend.v1"
+RESUME_PROCESS: Final = "kernel.process.resume.v1"
+CANCEL_PROCESS: Final = "kernel.process.cancel.v1"
+COMPLETE_PROCESS: Final = "kernel.process.complete.v1"
+FAIL_PROCESS: Final = "kernel.process.fail.v1"
+WAIT_PROCESS: Final = "kernel.process.wait.v1"
+WAKE_PROCESS: Final = "kernel.process.wake.v1"
+RELEASE_PROCESS: Final = "kernel.process.release.v1"
+PREEMPT_PROCESS: Final = "kernel.process.preempt.v1"
+PRIORITIZE_PROCESS: Final = "kernel.process.prioritize.v1"
+ASSIGN_PROCESS: Final = "kernel.process.assign.v1"
+ROLLBACK_PROCESS: Final = "kernel.process.rollback.v1"
+RETRY_PROCESS: Final = "kernel.process.retry.v1"
+PATCH_CONTEXT: Final = "kernel.process.patch_context.v1"
+
+PROCESS_CREATED: Final = "kernel.process.created.v1"
+PROCESS_READY: Final = "kernel.process.ready.v1"
+PROCESS_RUNNING: Final = "kernel.process.running.v1"
+PROCESS_WAITING: Final = "kernel.process.waiting.v1"
+PROCESS_SUSPENDED: Final = "kernel.process.suspended.v1"
+PROCESS_TERMINATED: Final = "kernel.process.terminated.v1"
+PROCESS_PRIORITIZED: Final = "kernel.process.prioritized.v1"
+PROCESS_ASSIGNED: Final = "kernel.process.assigned.v1"
+CONTEXT_CHANGED: Final = "kernel.process.context_changed.v1"
+COMMAND_REFUSED: Final = "kernel.process.command_refused.v1"
+DISPATCH_REFUSED: Final = "kernel.process.dispatch_refused.v1"
+INCIDENT_OPENED: Final = "kernel.incident.opened.v1"
+INCIDENT_RESOLVED: Final = "kernel.incident.resolved.v1"
+
+ALLOCATE_RESOURCES: Final = "kernel.resource.allocate.v1"
+RELEASE_RESOURCES: Final = "kernel.resource.release.v1"
+RESOURCES_GRANTED: Final = "kernel.resource.granted.v1"
+RESOURCES_DENIED: Final = "kernel.resource.denied.v1"
+RESOURCES_RELEASED: Final = "kernel.resource.released.v1"
+RESOURCE_CHANGED: Final = "kernel.resource.changed.v1"
+
+RULE_FIRED: Final = "kernel.rule.fired.v1"
+
+SERVICE_PUBLISHED: Final = "kernel.service.published.v1"
+QUEUE_CHANGED: Final = "kernel.queue.changed.v1"
+RULE_PUBLISHED: Final = "kernel.rule.published.v1"

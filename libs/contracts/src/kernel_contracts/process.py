@@ -1,0 +1,352 @@
+"""process-svc: the service definitions it keeps, the commands it takes, the events it tells."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kernel_contracts.base import Command, Duration, Event, JsonObject, Name, Priority, Text, Time
+from kernel_contracts.vocabulary import (
+    AfterMode,
+    AfterOn,
+    EntityAccess,
+    ErrorClass,
+    Hold,
+    OnExhausted,
+    OnParentClose,
+    OnTimeout,
+    Outcome,
+    ProcessState,
+    ServiceKind,
+    SuspendedEvents,
+)
+
+
+class Entity(Command):
+    """The business object that a process works on."""
+
+    type: Name
+    id: Name
+
+
+class Skill(Command):
+    skill: Name
+    level: Annotated[int, Field(ge=0, le=100)] = 1
+    expires: Time | None = None
+
+
+class Requirement(Command):
+    """What a service needs of resources. `type: operator` adds to the conditions on the one who runs it."""
+
+    type: Name
+    selector: dict[Name, Text] = {}
+    roles: list[Name] = []
+    skills: list[Name | Skill] = []
+    units: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    hold: Hold = Hold.RUNNING
+
+
+class Backoff(Command):
+    """`initial * factor ** (attempt - 1)`, at most `max`."""
+
+    initial: Duration = timedelta(seconds=1)
+    factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+    max: Duration = timedelta(hours=1)
+
+
+class Retry(Command):
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 1
+    backoff: Backoff = Backoff()
+
+
+class ServiceDefinition(Command):
+    """What a process executes. A change of it is a new version; running processes keep theirs."""
+
+    title: Text | None = None
+    kind: ServiceKind = ServiceKind.HUMAN
+    roles: list[Name] = []
+    form: JsonObject | None = None
+    ui: JsonObject | None = None
+    entity_type: Name | None = None
+    requirements: Annotated[list[Requirement], Field(max_length=32)] = []
+    priority: Priority = 50
+    expected_duration: Duration | None = None
+    due_in: Duration | None = None
+    timeout: Duration | None = None
+    retry: Retry = Retry()
+    on_exhausted: OnExhausted = OnExhausted.INCIDENT
+    entity_access: EntityAccess = EntityAccess.SHARED
+    on_parent_close: OnParentClose = OnParentClose.CANCEL
+    compensation: Name | None = None
+    queue: Name = "default"
+    preemptible: bool = False
+    continuity: list[Name] = []
+    separation: list[Name] = []
+    indexed: list[Name] = []
+    events: SuspendedEvents = SuspendedEvents.CATCH_UP
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "ServiceDefinition":
+        if self.entity_access is EntityAccess.EXCLUSIVE and self.entity_type is None:
+            raise ValueError("entity_access exclusive needs an entity_type")
+        return self
+
+
+class CreateProcess(Command):
+    """Start a service. `key` is the sender's own unique key: the same again gives the same process."""
+
+    service: Name
+    service_version: Annotated[int, Field(ge=1)] | None = None
+    entity: Entity | None = None
+    operator: Name | None = None
+    priority: Priority | None = None
+    context: JsonObject = {}
+    parent: Annotated[int, Field(ge=1)] | None = None
+    after: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=1000)] = []
+    after_mode: AfterMode = AfterMode.ALL
+    after_on: AfterOn = AfterOn.COMPLETED
+    not_before: Time | None = None
+    not_after: Time | None = None
+    due: Time | None = None
+    expected_duration: Duration | None = None
+    queue: Name | None = None
+    key: Name | None = None
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> "CreateProcess":
+        if self.not_before and self.not_after and self.not_after < self.not_before:
+            raise ValueError("not_after lies before not_before: the process could never start")
+        return self
+
+
+class ProcessCommand(Command):
+    """Asked of one process. Over HTTP the address names the pid, on the bus the body does."""
+
+    pid: Annotated[int, Field(ge=1)]
+    reason: Text | None = None
+    version: Annotated[int, Field(ge=1)] | None = None
+    """Carried out only while the process still has this version (the HTTP header If-Match)."""
+
+
+class SuspendProcess(ProcessCommand):
+    cascade: bool = False
+    hold: bool = False
+
+
+class ResumeProcess(ProcessCommand):
+    cascade: bool = False
+
+
+class CancelProcess(ProcessCommand):
+    pass
+
+
+class CompleteProcess(ProcessCommand):
+    output: JsonObject = {}
+
+
+class Failure(Command):
+    class_: ErrorClass = Field(default=ErrorClass.BUSINESS, alias="class")
+    code: Name = "failed"
+    message: Text = ""
+
+
+class FailProcess(ProcessCommand):
+    error: Failure = Failure()
+
+
+class EventWait(Command):
+    type: Name
+    key: Name | None = None
+
+
+class TimerWait(Command):
+    until: Time | None = None
+    after: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "TimerWait":
+        if (self.until is None) == (self.after is None):
+            raise ValueError("a timer takes either until or after")
+        return self
+
+
+class ChildrenWait(Command):
+    mode: AfterMode = AfterMode.ALL
+    count: Annotated[int, Field(ge=1)] | None = None
+
+
+class WaitTarget(Command):
+    """Exactly one of these."""
+
+    event: EventWait | None = None
+    timer: TimerWait | None = None
+    children: ChildrenWait | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "WaitTarget":
+        if sum(target is not None for target in (self.event, self.timer, self.children)) != 1:
+            raise ValueError("wait for exactly one of event, timer, children")
+        return self
+
+
+class WaitProcess(ProcessCommand):
+    for_: WaitTarget = Field(alias="for")
+    timeout: Duration | None = None
+    on_timeout: OnTimeout = OnTimeout.WAKE
+
+
+class WakeProcess(ProcessCommand):
+    """`context` is merged into the context of the process: what the event brought."""
+
+    context: JsonObject | None = None
+
+
+class ReleaseProcess(ProcessCommand):
+    pass
+
+
+class PreemptProcess(ProcessCommand):
+    pass
+
+
+class PrioritizeProcess(ProcessCommand):
+    priority: Priority
+
+
+class AssignProcess(ProcessCommand):
+    """Only `operator` may run it; None lets the scheduler choose again."""
+
+    operator: Name | None
+
+
+class RollbackProcess(ProcessCommand):
+    to: Annotated[int, Field(ge=1, alias="to_version")]
+    resume: bool = True
+
+
+class RetryProcess(ProcessCommand):
+    context: JsonObject | None = None
+
+
+class PatchContext(ProcessCommand):
+    """JSON merge patch (RFC 7396)."""
+
+    patch: JsonObject
+
+
+class WaitingFor(Event):
+    """What a process in WAITING waits for, and until when."""
+
+    event: EventWait | None = None
+    timer: Time | None = None
+    children: ChildrenWait | None = None
+    timeout: Time | None = None
+    on_timeout: OnTimeout | None = None
+
+
+class ProcessFailure(Event):
+    class_: ErrorClass = Field(default=ErrorClass.BUSINESS, alias="class")
+    code: str = ""
+    message: str = ""
+
+
+class Demand(Event):
+    """A requirement as the scheduler and resource-svc see it: of a process, not of a service.
+
+    `resource` fixes the very one (an assigned operator, an entity's lock). An operator's roles are any-of.
+    """
+
+    type: str
+    resource: str | None = None
+    selector: dict[str, str] = {}
+    roles: list[str] = []
+    skills: list[Skill] = []
+    units: int = 1
+    hold: Hold = Hold.RUNNING
+
+
+class ProcessEvent(Event):
+    """What became of a process: the state that the event leads to.
+
+    `from_state` is where it came from (None at its creation). `context` is left out where it is larger than 16 KiB; then
+    `context_hash` says which one it is, to be read at GET /v1/processes/{pid}. `demands` comes with `ready` alone.
+    """
+
+    pid: int
+    tenant: str
+    version: int
+    from_state: ProcessState | None = None
+    state: ProcessState
+    outcome: Outcome | None = None
+    service: str
+    service_version: int
+    entity: Entity | None = None
+    operator: str | None = None
+    priority: int = 50
+    queue: str = "default"
+    key: str | None = None
+    parent: int | None = None
+    root: int | None = None
+    after: list[int] = []
+    dispatch_id: str | None = None
+    attempt: int = 1
+    at: Time
+    by: str = ""
+    reason: str | None = None
+    created_at: Time
+    ready_at: Time | None = None
+    started_at: Time | None = None
+    ended_at: Time | None = None
+    not_before: Time | None = None
+    not_after: Time | None = None
+    due: Time | None = None
+    expected_duration: Duration | None = None
+    waiting_for: WaitingFor | None = None
+    incident: int | None = None
+    error: ProcessFailure | None = None
+    context: JsonObject | None = None
+    context_hash: str | None = None
+    output: JsonObject | None = None
+    demands: list[Demand] | None = None
+
+
+class CommandRefused(Event):
+    """A command from the bus that was not carried out, and why."""
+
+    command_id: str
+    command: str
+    pid: int | None = None
+    title: str
+    detail: str
+    status: int
+
+
+class DispatchRefused(Event):
+    """A grant that came too late: the process had moved on. resource-svc takes the units back."""
+
+    pid: int
+    dispatch_id: str
+    state: ProcessState | None
+    reason: str
+
+
+class IncidentEvent(Event):
+    """A failure that needs someone, and how it ended."""
+
+    id: int
+    pid: int
+    tenant: str
+    type: str
+    state: Literal["open", "resolved"]
+    error: ProcessFailure
+    action: str | None = None
+
+
+class ServicePublished(Event):
+    """A version of a service definition, on the topic `definitions`."""
+
+    tenant: str
+    name: str
+    version: int
+    definition: ServiceDefinition

@@ -1,0 +1,159 @@
+"""resource-svc: resources and operators as they are defined, the commands it takes, the events it tells."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from kernel_contracts.base import Command, Event, Name, Text, Time
+from kernel_contracts.process import Demand, Skill
+from kernel_contracts.vocabulary import DenialReason, Give, Hold, Presence, ResourceKind, ResourceStatus
+
+OPERATOR_TYPE = "operator"
+ENTITY_TYPE = "entity"
+"""Resource types with a meaning of their own. An entity's lock is the resource `entity:TYPE:ID`, made at first use."""
+
+
+def entity_lock(entity_type: str, entity_id: str) -> str:
+    """The id of the resource that stands for exclusive access to one entity."""
+    return f"{ENTITY_TYPE}:{entity_type}:{entity_id}"
+
+
+def _not_reserved(value: str) -> str:
+    if value in (OPERATOR_TYPE, ENTITY_TYPE):
+        raise ValueError(f"the type {value!r} is reserved: operators have PUT /v1/operators, entity locks make themselves")
+    return value
+
+
+ResourceType = Annotated[Name, AfterValidator(_not_reserved)]
+
+
+class ResourceDefinition(Command):
+    """Anything of finite capacity that is not an operator. `stock` counts for consumables, `capacity` for the others."""
+
+    type: ResourceType
+    kind: ResourceKind = ResourceKind.EXCLUSIVE
+    capacity: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    stock: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
+    reorder_at: Annotated[int, Field(ge=0)] | None = None
+    labels: dict[Name, Text] = {}
+    calendar: Name | None = None
+    status: ResourceStatus = ResourceStatus.IN_SERVICE
+
+
+class OperatorDefinition(Command):
+    """A person, agent or worker pool. `capacity` is how much it runs at once."""
+
+    name: Text | None = None
+    roles: list[Name] = []
+    skills: list[Name | Skill] = []
+    capacity: Annotated[int, Field(ge=0, le=10_000)] = 1
+    calendar: Name | None = None
+
+
+class ChangeStock(Command):
+    delta: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)]
+    reason: Text | None = None
+
+
+class SetPresence(Command):
+    status: Presence
+    until: Time | None = None
+    release: bool = False
+
+
+class Proposal(Event):
+    """One demand with the resources that the scheduler proposes for it, best first."""
+
+    demand: Demand
+    candidates: Annotated[list[str], Field(max_length=16)]
+
+
+class AllocateResources(Event):
+    """All of these for one process, or nothing. `dispatch_id` is new for each try; the same again changes nothing."""
+
+    dispatch_id: str
+    pid: int
+    process_version: int
+    queue: str
+    proposals: list[Proposal]
+
+
+class ReleaseResources(Event):
+    """Give back what a process holds: one dispatch's, or all of it."""
+
+    pid: int
+    dispatch_id: str | None = None
+    give: Give = Give.ALL
+
+
+class AllocatedUnits(Event):
+    """Units of one resource, with that resource's usage and version after it."""
+
+    resource: str
+    type: str
+    units: int
+    hold: Hold = Hold.RUNNING
+    used: int
+    capacity: int
+    version: int
+
+
+class ResourcesGranted(Event):
+    """The units are the process's until it gives them back. `operator` is the one who runs it, where the demands name one."""
+
+    dispatch_id: str
+    pid: int
+    process_version: int
+    queue: str
+    operator: str | None = None
+    allocations: list[AllocatedUnits]
+
+
+class Blocker(Event):
+    """A demand that could not be met: which, why, and what stood in the way."""
+
+    demand: int
+    type: str
+    reason: DenialReason
+    resources: list[str] = []
+
+
+class ResourcesDenied(Event):
+    """Nothing was allocated. `usage` is the true state of what was looked at: whoever keeps a copy corrects it."""
+
+    dispatch_id: str
+    pid: int
+    process_version: int
+    queue: str
+    reason: DenialReason
+    blockers: list[Blocker]
+    usage: list[AllocatedUnits] = []
+
+
+class ResourcesReleased(Event):
+    """Units are free again. `units` of a consumable that was used up are not among them."""
+
+    pid: int
+    dispatch_id: str | None = None
+    reason: str
+    allocations: list[AllocatedUnits]
+
+
+class ResourceChanged(Event):
+    """A resource or operator as it is now; on `definitions` the same body under its name."""
+
+    id: str
+    tenant: str
+    type: str
+    kind: ResourceKind
+    name: str | None = None
+    capacity: int
+    used: int
+    labels: dict[str, str] = {}
+    roles: list[str] = []
+    skills: list[Skill] = []
+    status: ResourceStatus = ResourceStatus.IN_SERVICE
+    presence: Presence = Presence.AVAILABLE
+    calendar: str | None = None
+    version: int
+    deleted: bool = False
