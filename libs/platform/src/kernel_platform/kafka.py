@@ -23,6 +23,8 @@ SETTINGS: Mapping[str, str] = {
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
+    "broker.heartbeat.interval.ms": "1000",
+    "broker.session.timeout.ms": "3000",
     "num.network.threads": "2",
     "num.io.threads": "3",
     "background.threads": "2",
@@ -42,7 +44,10 @@ SETTINGS: Mapping[str, str] = {
     "log.retention.check.interval.ms": "300000",
     "message.max.bytes": "4194304",
 }
-"""One node for one small machine: few threads, no waiting for a second broker, a cleaner that fits the heap."""
+"""One node for one small machine: few threads, no waiting for a second broker, a cleaner that fits the heap.
+
+A killed broker can register again only when its session has ended: the default of 9 s would be what a restart takes.
+"""
 
 LOG4J = """Configuration:
   Appenders:
