@@ -42,8 +42,6 @@ def _not_negative(value: timedelta) -> timedelta:
     return value
 
 
-
-
 def iso_duration(value: timedelta) -> str:
     """ISO 8601 with days of 24 hours: `P1DT30M`, `PT0S`."""
     days, seconds = value.days, value.seconds

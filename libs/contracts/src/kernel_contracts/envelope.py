@@ -105,9 +105,7 @@ def decode(headers: Headers | None, *, default_tenant: str) -> Envelope:
         causation=found.get("ce_causationid"),
         correlation=found.get("ce_correlationid"),
         depth=_count("ce_depth", found.get("ce_depth", "0")),
-        version=_count("ce_aggregateversion", found["ce_aggregateversion"])
-        if "ce_aggregateversion" in found
-        else None,
+        version=_count("ce_aggregateversion", found["ce_aggregateversion"]) if "ce_aggregateversion" in found else None,
         dispatch=found.get("ce_dispatchid"),
         give=found.get("ce_give"),
         traceparent=found.get("traceparent"),

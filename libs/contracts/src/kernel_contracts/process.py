@@ -124,7 +124,7 @@ class ProcessCommand(Command):
 
     pid: Annotated[int, Field(ge=1)]
     reason: Text | None = None
-    version: Annotated[int, Field(ge=1)] | None = None
+    expected_version: Annotated[int, Field(ge=1)] | None = None
     """Carried out only while the process still has this version (the HTTP header If-Match)."""
 
 
@@ -221,7 +221,9 @@ class AssignProcess(ProcessCommand):
 
 
 class RollbackProcess(ProcessCommand):
-    to: Annotated[int, Field(ge=1, alias="to_version")]
+    """Back to the context of snapshot `version`, as a new version."""
+
+    version: Annotated[int, Field(ge=1)]
     resume: bool = True
 
 

@@ -20,7 +20,9 @@ def entity_lock(entity_type: str, entity_id: str) -> str:
 
 def _not_reserved(value: str) -> str:
     if value in (OPERATOR_TYPE, ENTITY_TYPE):
-        raise ValueError(f"the type {value!r} is reserved: operators have PUT /v1/operators, entity locks make themselves")
+        raise ValueError(
+            f"the type {value!r} is reserved: operators have PUT /v1/operators, entity locks make themselves"
+        )
     return value
 
 

@@ -1,0 +1,118 @@
+"""What travels through the pipeline: commands in, answers or problems and messages out."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from kernel_contracts.envelope import Envelope, encode
+
+from kernel_runtime.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Where something comes from: the id of the message or request before it, and of the chain as a whole."""
+
+    message: str | None
+    correlation: str
+    depth: int = 0
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Command:
+    """One thing to do. `name` finds its handler, `body` is what that handler expects.
+
+    `fingerprint` is the digest of the body where the command is to be remembered under its id (the inbox), else None:
+    then the aggregate itself must know that it was done, by version or dispatch id. `weight` counts against a batch's size.
+    """
+
+    id: str
+    name: str
+    tenant: str
+    body: Any
+    by: str
+    cause: Cause
+    fingerprint: bytes | None = None
+    envelope: Envelope | None = None
+    """Set where it came from Kafka."""
+    roles: frozenset[str] = frozenset()
+    operator: str | None = None
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller gets; remembered with the command where that is."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Result = Answer | Problem
+
+
+def json_answer(value: Any, status: int = 200, **headers: str) -> Answer:
+    """`value` as JSON; header names with `_` for `-`."""
+    return Answer(status, orjson.dumps(value), {name.replace("_", "-"): text for name, text in headers.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record to publish, written to the outbox in the transaction of what it tells."""
+
+    topic: str
+    key: str
+    body: bytes
+    envelope: Envelope
+
+    @property
+    def headers(self) -> bytes:
+        return orjson.dumps(encode(self.envelope))
+
+
+def message(
+    topic: str,
+    key: str,
+    body: bytes,
+    *,
+    id: str,
+    type: str,
+    source: str,
+    at: datetime,
+    tenant: str,
+    cause: Cause,
+    subject: str | None = None,
+    version: int | None = None,
+    dispatch: str | None = None,
+    give: str | None = None,
+) -> Message:
+    """A message that follows from `cause`: one deeper in the same chain."""
+    return Message(
+        topic,
+        key,
+        body,
+        Envelope(
+            id=id,
+            type=type,
+            source=source,
+            time=at.isoformat(),
+            tenant=tenant,
+            subject=subject,
+            causation=cause.message,
+            correlation=cause.correlation,
+            depth=cause.depth,
+            version=version,
+            dispatch=dispatch,
+            give=give,
+            traceparent=cause.traceparent,
+        ),
+    )
+
+
+def fingerprint(name: str, raw: bytes) -> bytes:
+    """Tells whether the same id came with the same content. 16 bytes."""
+    return hashlib.blake2b(raw, digest_size=16, person=name.encode()[-16:]).digest()

@@ -1,0 +1,177 @@
+"""Messages that could not be read or carried out: kept with the reason, to be looked at, edited, replayed or discarded.
+
+A message that broke is `dead`; later ones with its key are `parked` behind it, in order, so that nothing overtakes it. Replay
+publishes the (edited) message again and then what was parked; discard publishes what was parked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from kernel_contracts.topics import BY_NAME
+
+from kernel_runtime.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """A record as it came from Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+_COUNT = """
+INSERT INTO attempt (topic, partition, "offset", count, reason) VALUES ($1, $2, $3, 1, $4)
+ON CONFLICT (topic, partition, "offset") DO UPDATE SET count = attempt.count + 1, reason = $4
+RETURNING count
+"""
+_BURY = """
+INSERT INTO dead_letter (topic, partition, "offset", key, headers, body, state, reason, attempts)
+SELECT topic, partition, "offset", key, headers, body, state, reason, attempts
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[], $8::text[], $9::int[])
+    AS new (topic, partition, "offset", key, headers, body, state, reason, attempts)
+ON CONFLICT (topic, partition, "offset") DO NOTHING
+RETURNING topic, partition, "offset", state
+"""
+_PUBLISH = """
+INSERT INTO outbox (topic, key, headers, body) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
+"""
+
+
+async def count_attempt(connection: Connection, raw: RawMessage, reason: str) -> int:
+    """How often this message has been tried now, counted in the database: it outlives the process."""
+    count = await connection.fetchval(_COUNT, raw.topic, raw.partition, raw.offset, reason[:2000])
+    assert isinstance(count, int)
+    return count
+
+
+async def bury(connection: Connection, letters: Sequence[tuple[RawMessage, str, str, int]], consumer: str) -> None:
+    """Keeps (message, state `dead` or `parked`, reason, attempts) each, and tells the dead ones on TOPIC-dlq. Idempotent."""
+    if not letters:
+        return
+    columns = zip(
+        *(
+            (
+                raw.topic,
+                raw.partition,
+                raw.offset,
+                raw.key,
+                pack(raw.headers),
+                raw.value,
+                state,
+                reason[:2000],
+                attempts,
+            )
+            for raw, state, reason, attempts in letters
+        ),
+        strict=True,
+    )
+    async with connection.transaction():
+        rows = await connection.fetch(_BURY, *map(list, columns))
+        new = {(row["topic"], row["partition"], row["offset"]) for row in rows if row["state"] == "dead"}
+        told = [letter for letter in letters if (letter[0].topic, letter[0].partition, letter[0].offset) in new]
+        await connection.execute(
+            _PUBLISH,
+            [BY_NAME[raw.topic].dlq for raw, *_ in told],
+            [(raw.key or b"").decode("utf-8", "replace") for raw, *_ in told],
+            [
+                orjson.dumps(
+                    [
+                        *((name, value.decode("utf-8", "replace")) for name, value in raw.headers if value is not None),
+                        ("kernel-dlq-reason", reason[:2000]),
+                        ("kernel-dlq-consumer", consumer),
+                        ("kernel-dlq-position", f"{raw.partition}:{raw.offset}"),
+                        ("kernel-dlq-attempts", str(attempts)),
+                    ]
+                ).decode()
+                for raw, _, reason, attempts in told
+            ],
+            [raw.value or b"" for raw, *_ in told],
+        )
+
+
+async def dead_keys(connection: Connection) -> set[tuple[str, bytes]]:
+    """(topic, key) of messages that were tried in vain and wait for somebody: what comes behind them is parked."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT topic, key FROM dead_letter WHERE state = 'dead' AND attempts > 0 AND key IS NOT NULL"
+    )
+    return {(row["topic"], row["key"]) for row in rows}
+
+
+def pack(headers: Sequence[tuple[str, bytes]]) -> bytes:
+    """Headers as JSON; bytes that are not UTF-8 become replacement characters."""
+    return orjson.dumps(
+        [(name, value.decode("utf-8", "replace") if value is not None else "") for name, value in headers]
+    )
+
+
+async def listed(connection: Connection, states: Sequence[str], limit: int, before: int | None) -> list[dict[str, Any]]:
+    """Newest first."""
+    rows = await connection.fetch(
+        'SELECT id, topic, partition, "offset", key, headers, body, state, reason, attempts, at FROM dead_letter'
+        " WHERE state = ANY($1::text[]) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+        list(states),
+        before,
+        limit,
+    )
+    return [_told(row) for row in rows]
+
+
+def _told(row: Any) -> dict[str, Any]:
+    at: datetime = row["at"]
+    return {
+        "id": row["id"],
+        "topic": row["topic"],
+        "partition": row["partition"],
+        "offset": row["offset"],
+        "key": (row["key"] or b"").decode("utf-8", "replace"),
+        "headers": dict(orjson.loads(row["headers"])),
+        "value": (row["body"] or b"").decode("utf-8", "replace"),
+        "state": row["state"],
+        "reason": row["reason"],
+        "attempts": row["attempts"],
+        "at": at.isoformat(),
+    }
+
+
+async def settle(connection: Connection, id: int, *, replay: bool, value: bytes | None) -> bool:
+    """Replays or discards one dead letter, and lets go what was parked behind it. False where it is not `dead` any more."""
+    async with connection.transaction():
+        row = await connection.fetchrow(
+            "UPDATE dead_letter SET state = $2, settled_at = clock_timestamp() WHERE id = $1 AND state = 'dead'"
+            " RETURNING topic, key, headers, body",
+            id,
+            "replayed" if replay else "discarded",
+        )
+        if row is None:
+            return False
+        if replay:
+            await connection.execute(
+                _PUBLISH,
+                [row["topic"]],
+                [(row["key"] or b"").decode("utf-8", "replace")],
+                [row["headers"].decode()],
+                [row["body"] if value is None else value],
+            )
+        others = await connection.fetchval(
+            "SELECT count(*) FROM dead_letter WHERE topic = $1 AND key = $2 AND state = 'dead' AND attempts > 0",
+            row["topic"],
+            row["key"],
+        )
+        if not others and row["key"] is not None:
+            await connection.execute(
+                "WITH freed AS (UPDATE dead_letter SET state = 'replayed', settled_at = clock_timestamp()"
+                " WHERE topic = $1 AND key = $2 AND state = 'parked' RETURNING id, topic, key, headers, body)"
+                " INSERT INTO outbox (topic, key, headers, body)"
+                " SELECT topic, convert_from(key, 'UTF8'), convert_from(headers, 'UTF8'), body FROM freed ORDER BY id",
+                row["topic"],
+                row["key"],
+            )
+        return True

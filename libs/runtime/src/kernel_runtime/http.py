@@ -1,0 +1,277 @@
+"""The inner HTTP of a service: who calls, reading bodies, answering, and one format for every error.
+
+Only the gateway calls. It has checked the token; here the shared secret shows that it is the gateway, and its headers say for
+whom it speaks.
+"""
+
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+import structlog
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from kernel_runtime import metrics
+from kernel_runtime.command import Cause, Command, Result, fingerprint
+from kernel_runtime.database import AWAY
+from kernel_runtime.problem import MEDIA_TYPE, Problem, ProblemError, invalid, unavailable, validation_problem
+
+log = structlog.get_logger()
+
+M = TypeVar("M", bound=BaseModel)
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY = 4 * 1024 * 1024
+MAX_DEPTH = 64
+_HUGE_NUMBER = re.compile(rb"[0-9]{19}|[eE]\+?[0-9]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whom the gateway speaks."""
+
+    tenant: str
+    principal: str
+    roles: frozenset[str]
+    operator: str | None
+    key: str | None
+    """The Idempotency-Key."""
+    if_match: int | None
+    cause: Cause
+
+
+def caller(request: Request) -> Caller:
+    """From the gateway's headers; raises ProblemError where If-Match is not a version."""
+    headers = request.headers
+    id = headers.get("x-request-id") or uuid.uuid4().hex
+    return Caller(
+        tenant=headers.get("x-kernel-tenant", "main"),
+        principal=headers.get("x-kernel-principal", "unknown"),
+        roles=frozenset(filter(None, headers.get("x-kernel-roles", "").split(","))),
+        operator=headers.get("x-kernel-operator"),
+        key=headers.get("idempotency-key"),
+        if_match=_version(headers.get("if-match")),
+        cause=Cause(id, id, 0, headers.get("traceparent")),
+    )
+
+
+def command(who: Caller, name: str, body: Any, raw: bytes, *, target: object = "", weight: int = 1) -> Command:
+    """A command of `who`; remembered where the caller sent an Idempotency-Key. `target` is what the address names."""
+    id = f"{who.tenant}|{who.principal}|{who.key}" if who.key else who.cause.correlation
+    return Command(
+        id=id,
+        name=name,
+        tenant=who.tenant,
+        body=body,
+        by=who.principal,
+        cause=who.cause,
+        fingerprint=fingerprint(name, f"{target}|".encode() + raw) if who.key else None,
+        roles=who.roles,
+        operator=who.operator,
+        weight=weight,
+    )
+
+
+async def read(request: Request, model: type[M], **fixed: Any) -> tuple[M, bytes]:
+    """The body as `model`, with what the address fixes, and the raw bytes; raises ProblemError with pointers."""
+    raw = await body(request)
+    try:
+        content = model.model_validate(_object(raw or b"{}") | fixed) if fixed else model.model_validate_json(raw)
+    except ValidationError as error:
+        raise ProblemError(validation_problem(error)) from None
+    return content, raw
+
+
+async def body(request: Request) -> bytes:
+    """The raw body; 413 over 4 MiB, 422 where it holds what can't be stored exactly (NUL, numbers beyond 64 bits)."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise ProblemError(Problem(413, "Content too large", f"A body may have {MAX_BODY:,} bytes at most."))
+        chunks.append(chunk)
+    raw = b"".join(chunks)
+    check_json(raw)
+    return raw
+
+
+def check_json(raw: bytes) -> None:
+    """Raises ProblemError where JSON text nests too deep or has what Postgres or a double can't hold."""
+    if b"\\u0000" in raw:
+        raise ProblemError(invalid("The character U+0000 can't be stored. Remove it from the text."))
+    if _too_deep(raw):
+        raise ProblemError(invalid(f"The JSON nests deeper than {MAX_DEPTH} levels."))
+    if _HUGE_NUMBER.search(raw):
+        _check_numbers(raw)
+
+
+def _too_deep(raw: bytes) -> bool:
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    in_string = escaped = False
+    for char in raw:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif char == 0x5C:
+                escaped = True
+            elif char == 0x22:
+                in_string = False
+        elif char == 0x22:
+            in_string = True
+        elif char in (0x5B, 0x7B):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif char in (0x5D, 0x7D):
+            depth -= 1
+    return False
+
+
+def _check_numbers(raw: bytes) -> None:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(Problem(400, "Malformed JSON", f"The body is not JSON that we read: {error}")) from None
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise ProblemError(invalid("A whole number has more than 64 bits. Send it as a string."))
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(Problem(400, "Malformed JSON", f"The body is not JSON that we read: {error}")) from None
+    if not isinstance(value, dict):
+        raise ProblemError(invalid("The body must be a JSON object."))
+    return value
+
+
+def _version(text: str | None) -> int | None:
+    if text is None or text == "*":
+        return None
+    digits = text.removeprefix("W/").strip('"')
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        raise ProblemError(invalid('If-Match must be a version as an ETag, such as "3".'))
+    return int(digits)
+
+
+def path_int(request: Request, name: str, what: str) -> int:
+    """A positive whole number in the address; anything else is 404, for no such thing exists."""
+    text = str(request.path_params[name])
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise ProblemError(Problem(404, "Not found", f"There is no {what} {text[:60]}."))
+    return int(text)
+
+
+def respond(result: Result) -> Response:
+    """An HTTP response of what the pipeline or a read gave."""
+    if isinstance(result, Problem):
+        return problem_response(result)
+    return Response(result.body, result.status, headers=result.headers, media_type="application/json")
+
+
+def problem_response(problem: Problem) -> Response:
+    return Response(problem.as_json(), problem.status, headers=dict(problem.headers), media_type=MEDIA_TYPE)
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(value), status, headers=headers, media_type="application/json")
+
+
+def application(
+    routes: Sequence[BaseRoute], *, internal_token: str, open_paths: frozenset[str] = frozenset()
+) -> "Door":
+    """A Starlette application behind the checks that every inner request passes."""
+    app = Starlette(
+        routes=list(routes),
+        exception_handlers={
+            ProblemError: _on_problem,
+            HTTPException: _on_http,
+            **dict.fromkeys(AWAY, _on_defect),
+            Exception: _on_defect,
+        },
+    )
+    return Door(app, internal_token, open_paths | {"/health/live", "/health/ready", "/metrics"})
+
+
+class Door:
+    """Pure ASGI: the shared secret, ids bound for the log, time and status measured."""
+
+    def __init__(self, app: Starlette, token: str, open_paths: frozenset[str]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._open = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if scope["path"] not in self._open:
+            token = headers.get(b"x-kernel-token", b"")
+            if not hmac.compare_digest(token, self._token):
+                refusal = Problem(403, "Forbidden", "Inner addresses are for the gateway. Call the gateway instead.")
+                await problem_response(refusal)(scope, receive, send)
+                return
+        started = time.perf_counter()
+        status = 500
+
+        async def sending(event: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if event["type"] == "http.response.start":
+                status = event["status"]
+            await send(event)
+
+        with structlog.contextvars.bound_contextvars(
+            request=headers.get(b"x-request-id", b"").decode("latin-1"),
+            tenant=headers.get(b"x-kernel-tenant", b"").decode("latin-1"),
+        ):
+            try:
+                await self._app(scope, receive, sending)
+            finally:
+                route = scope.get("route")
+                path = getattr(route, "path", "unmatched")
+                metrics.HTTP_SECONDS.labels(path, scope["method"], str(status)).observe(time.perf_counter() - started)
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return problem_response(error.problem)
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem_response(
+        Problem(error.status_code, str(error.detail), str(error.detail), headers=dict(error.headers or {}))
+    )
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)
+    if isinstance(error, AWAY):
+        return problem_response(unavailable("The database is away. Try again in a moment."))
+    log.error("http.defect", path=request.url.path, exc_info=error)
+    return problem_response(Problem(500, "Internal error", "This is a defect of ours; it was logged."))

@@ -1,0 +1,250 @@
+"""The pipeline: every command of a service takes this way, whether it came over HTTP or from Kafka.
+
+What queued up is one batch: drop what was done already, load what they touch, decide in memory and in order, save in bulk,
+commit; then callers are answered, and the relay publishes. A batch never waits to fill. A refusal never spoils its batch; a
+command that breaks the batch is found by trying them one by one.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from kernel_runtime import inbox, metrics, outbox
+from kernel_runtime.command import Command, Message, Result
+from kernel_runtime.database import AGAIN, AWAY, Connection, Database, UnknownOutcomeError
+from kernel_runtime.lease import LeaseLostError
+from kernel_runtime.problem import Problem, overloaded, unavailable
+
+log = structlog.get_logger()
+
+
+class Work(Protocol):
+    """What one batch works on; made anew for each try."""
+
+    messages: list[Message]
+
+    async def load(self, connection: Connection, commands: Sequence[Command]) -> None:
+        """Reads, and locks in id order, all that these commands touch."""
+
+    def conclude(self, now: datetime) -> None:
+        """Once, after the last command was decided: what follows from the batch as a whole."""
+
+    def refuse(self, command: Command, problem: Problem, now: datetime) -> None:
+        """A command that came from Kafka was refused: says so in a message, where anybody would want to know."""
+
+    async def save(self, connection: Connection) -> None:
+        """Writes rows and journal in bulk. The pipeline writes `messages` and the inbox."""
+
+    def committed(self) -> None:
+        """The transaction is durable: what is kept in memory may follow."""
+
+    def abandoned(self) -> None:
+        """The transaction did not happen: what is kept in memory must not."""
+
+
+Handler = Callable[[Any, Command, datetime], Result]
+"""Decides one command on the loaded work: `handler(work, command, now)`. Changes the work only when it can't fail any more."""
+
+TRIES = 8
+
+
+class Pipeline:
+    """One lane: one transaction at a time, up to `batch_size` commands each.
+
+    Results of `submit` come after the commit. Over `queue_size` waiting commands: 429 at once. Postgres away: 503 for HTTP
+    callers; what came from Kafka waits and is tried again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        begin: Callable[[], Work],
+        handlers: Mapping[str, Handler],
+        *,
+        committed: Callable[[], None],
+        batch_size: int = 500,
+        queue_size: int = 5_000,
+    ) -> None:
+        self._database = database
+        self._begin = begin
+        self._handlers = handlers
+        self._committed = committed
+        self._batch_size = batch_size
+        self._queue_size = queue_size
+        self._queue: deque[tuple[Command, asyncio.Future[Result]]] = deque()
+        self._arrived = asyncio.Event()
+        self.blocked: str | None = None
+        """Set by health checks: why nothing new is taken over HTTP."""
+
+    async def submit(self, command: Command) -> Result:
+        """From HTTP: the command's result, or 429 or 503 where it was not taken."""
+        if self.blocked is not None:
+            return unavailable(self.blocked)
+        if len(self._queue) >= self._queue_size:
+            return overloaded("Too many commands wait to be carried out. Try again in a moment.")
+        return await self._enqueue(command)
+
+    async def submit_all(self, commands: Sequence[Command]) -> list[Result | BaseException]:
+        """From Kafka, in order; an exception stands for a command that could not be carried out (see `is_away`)."""
+        futures = [self._enqueue(command) for command in commands]
+        return await asyncio.gather(*futures, return_exceptions=True)
+
+    def _enqueue(self, command: Command) -> asyncio.Future[Result]:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.append((command, future))
+        self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        """The lane; forever."""
+        while True:
+            if not self._queue:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch: list[tuple[Command, asyncio.Future[Result]]] = []
+            weight = 0
+            while self._queue and weight < self._batch_size:
+                item = self._queue.popleft()
+                batch.append(item)
+                weight += item[0].weight
+            metrics.QUEUE.set(len(self._queue))
+            metrics.BATCH_SIZE.observe(weight)
+            try:
+                await self._answer(batch)
+            except asyncio.CancelledError:
+                for _, future in batch:
+                    _settle(
+                        future,
+                        unavailable("The service is stopping. Try again; use the same Idempotency-Key."),
+                    )
+                raise
+
+    async def _answer(self, batch: Sequence[tuple[Command, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._carry_out([command for command, _ in batch])
+        except Exception as error:
+            if is_away(error) or len(batch) == 1:
+                for command, future in batch:
+                    _settle(future, _failed(command, error))
+                return
+            log.warning("pipeline.one_by_one", commands=len(batch), error=repr(error))
+            for item in batch:
+                await self._answer([item])
+            return
+        self._committed()
+        for command, future in batch:
+            result = results[command]
+            metrics.COMMANDS.labels(command.name, "refused" if isinstance(result, Problem) else "done").inc()
+            _settle(future, result)
+
+    async def _carry_out(self, commands: Sequence[Command]) -> dict[Command, Result]:
+        for attempt in range(TRIES):
+            work = self._begin()
+            try:
+                results = await self._transaction(work, commands)
+            except (*AGAIN, inbox.AlreadyDoneError) as error:
+                work.abandoned()
+                if attempt == TRIES - 1:
+                    raise
+                log.info("pipeline.again", error=type(error).__name__)
+                await asyncio.sleep(0.01 * attempt)
+            except BaseException:
+                work.abandoned()
+                raise
+            else:
+                work.committed()
+                return results
+        raise AssertionError("unreachable")
+
+    async def _transaction(self, work: Work, commands: Sequence[Command]) -> dict[Command, Result]:
+        clock = _Clock()
+        results: dict[Command, Result] = {}
+        async with self._database.transaction() as connection:
+            known = await inbox.look_up(connection, commands)
+            fresh: list[Command] = []
+            taken: dict[str, Command] = {}
+            twins: list[tuple[Command, Command]] = []
+            for command in commands:
+                if command.fingerprint is None:
+                    fresh.append(command)
+                elif (result := known.get(command.id)) is not None:
+                    results[command] = result
+                elif (first := taken.get(command.id)) is not None:
+                    twins.append((command, first))
+                else:
+                    taken[command.id] = command
+                    fresh.append(command)
+            clock.stage("inbox")
+            if not fresh:
+                return _with_twins(results, twins)
+            await work.load(connection, fresh)
+            now = await connection.fetchval("SELECT clock_timestamp()")
+            clock.stage("load")
+            decided: dict[Command, Result] = {}
+            for command in fresh:
+                result = self._handlers[command.name](work, command, now)
+                if isinstance(result, Problem) and command.envelope is not None:
+                    work.refuse(command, result, now)
+                decided[command] = result
+            work.conclude(now)
+            clock.stage("decide")
+            await work.save(connection)
+            await inbox.remember(connection, decided)
+            await outbox.add(connection, work.messages)
+            clock.stage("save")
+        clock.stage("commit")
+        results.update(decided)
+        return _with_twins(results, twins)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._at = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        now = time.perf_counter()
+        metrics.STAGE_SECONDS.labels(name).observe(now - self._at)
+        self._at = now
+
+
+def _with_twins(results: dict[Command, Result], twins: Sequence[tuple[Command, Command]]) -> dict[Command, Result]:
+    for command, first in twins:
+        same = command.fingerprint == first.fingerprint
+        results[command] = results[first] if same else inbox.reused(command)
+    return results
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether `error` says that Postgres or a lease is away, and nothing of the command: trying again is right."""
+    return isinstance(error, (*AWAY, UnknownOutcomeError, LeaseLostError))
+
+
+def _failed(command: Command, error: Exception) -> Result | Exception:
+    metrics.COMMANDS.labels(command.name, "failed").inc()
+    if isinstance(error, AWAY):
+        log.warning("pipeline.database_away", command=command.name, error=str(error) or type(error).__name__)
+        failure = unavailable("The database is away. Nothing was done. Try again; use the same Idempotency-Key.")
+    elif isinstance(error, UnknownOutcomeError):
+        failure = unavailable(
+            "The database went away while it saved; whether it did is not known. Ask again with the same Idempotency-Key."
+        )
+    elif isinstance(error, (LeaseLostError, *AGAIN)):
+        failure = unavailable("Another replica was faster. Nothing was done. Try again.")
+    else:
+        log.error("pipeline.broken", command=command.name, id=command.id, exc_info=error)
+        failure = Problem(500, "Internal error", "This is a defect of ours; it was logged. Nothing was done.")
+    return failure if command.envelope is None else error
+
+
+def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,0 +1,98 @@
+"""The relay: publishes the outbox in id order, by the replica that holds the lease `relay`.
+
+It asks for what is there, not for what comes after a position: transactions overlap, and a cursor would jump over rows that
+commit late. Deleting what was published and reading what is next is one statement, fenced by the lease's epoch. Deletions
+need no fsync: one that is lost with the machine publishes its messages again, which readers bear.
+"""
+
+import asyncio
+import time
+
+import asyncpg
+import orjson
+import structlog
+
+from kernel_runtime import metrics
+from kernel_runtime.database import AWAY, Database
+from kernel_runtime.lease import Lease, LeaseLostError
+from kernel_runtime.producer import Publisher, PublishError, Record
+
+log = structlog.get_logger()
+
+LEASE = "relay"
+_NEXT = """
+WITH held AS MATERIALIZED (SELECT FROM lease WHERE name = 'relay' AND epoch = $1),
+gone AS (DELETE FROM outbox WHERE id = ANY($2::bigint[]) AND EXISTS (SELECT FROM held) RETURNING 1),
+next AS (
+    SELECT id, topic, key, headers, body FROM outbox
+    WHERE id <> ALL($2::bigint[]) AND EXISTS (SELECT FROM held) ORDER BY id LIMIT $3)
+SELECT next.*, (SELECT count(*) FROM held) AS held FROM (SELECT 1) one LEFT JOIN next ON true ORDER BY next.id
+"""
+
+
+class Relay:
+    """`wake()` after a commit makes it look at once; else it looks each `interval` seconds, for other replicas' messages."""
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        lease: Lease,
+        *,
+        batch: int = 500,
+        interval: float = 0.2,
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._lease = lease
+        self._batch = batch
+        self._interval = interval
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Forever. Postgres or Kafka away: backs off and goes on."""
+        delay = 0.05
+        while True:
+            await self._lease.held.wait()
+            try:
+                await self._publish()
+                delay = 0.05
+            except LeaseLostError:
+                self._lease.lost()
+            except (PublishError, *AWAY, asyncpg.PostgresError) as error:
+                log.warning("relay.backs_off", error=str(error) or type(error).__name__, seconds=delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+
+    async def _publish(self) -> None:
+        sent: list[int] = []
+        async with self._database.connection() as connection:
+            await connection.execute("SET synchronous_commit = off")
+            while (epoch := self._lease.epoch) is not None:
+                self._woken.clear()
+                rows = await connection.fetch(_NEXT, epoch, sent, self._batch)
+                sent = []
+                if not rows[0]["held"]:
+                    raise LeaseLostError
+                if rows[0]["id"] is None:
+                    await self._wait()
+                    continue
+                started = time.perf_counter()
+                await self._publisher.send([_record(row) for row in rows])
+                metrics.RELAY_SECONDS.observe(time.perf_counter() - started)
+                metrics.PUBLISHED.inc(len(rows))
+                sent = [row["id"] for row in rows]
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._interval):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+
+def _record(row: asyncpg.Record) -> Record:
+    return Record(row["topic"], row["key"], row["body"], [(k, v) for k, v in orjson.loads(row["headers"])])

@@ -1,0 +1,111 @@
+"""What every service is made of, in the order in which it starts and stops.
+
+A service's `app.py` builds a Parts, hands in its handlers, routes and consumers, and runs it: readable on one screen.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from starlette.routing import BaseRoute
+
+from kernel_runtime.consumer import Consumer
+from kernel_runtime.consumer import Route as MessageRoute
+from kernel_runtime.database import Database
+from kernel_runtime.dead_letters_http import routes as dead_letter_routes
+from kernel_runtime.health import Health
+from kernel_runtime.http import application
+from kernel_runtime.lease import Lease
+from kernel_runtime.pipeline import Handler, Pipeline, Work
+from kernel_runtime.producer import Publisher
+from kernel_runtime.relay import LEASE, Relay
+from kernel_runtime.server import Server
+from kernel_runtime.settings import ServiceSettings
+from kernel_runtime.supervise import Stop, tasks
+
+
+class Parts:
+    """Database, pipeline and relay of one service, wired; nothing runs yet."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        begin: Callable[[], Work],
+        handlers: Mapping[str, Handler],
+        *,
+        database: Database | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.member = f"{name}-{settings.service_replica}"
+        self.database = database or Database(settings.database_url.get_secret_value(), name=self.member)
+        self.publisher = Publisher(settings.kafka_bootstrap, self.member)
+        self.relay_lease = self.lease(LEASE)
+        self.relay = Relay(self.database, self.publisher, self.relay_lease)
+        self.pipeline = Pipeline(
+            self.database,
+            begin,
+            handlers,
+            committed=self.relay.wake,
+            batch_size=settings.batch_size,
+            queue_size=settings.queue_size,
+        )
+        self.consumers: list[Consumer] = []
+        self.health = Health(self.database, self.pipeline, lambda: self.consumers, outbox_limit=settings.outbox_limit)
+
+    def lease(self, name: str) -> Lease:
+        """A lease in this service's database, held in the name of this replica."""
+        return Lease(self.database, name, self.member, self.settings.lease_ttl)
+
+    def consumer(
+        self,
+        topics: Sequence[str],
+        routes: Mapping[str, MessageRoute],
+        *,
+        other: MessageRoute | None = None,
+        assign: bool = False,
+    ) -> Consumer:
+        """A reader for this service's group, watched by its health."""
+        consumer = Consumer(
+            self.settings.kafka_bootstrap,
+            self.name,
+            topics,
+            routes,
+            self.pipeline,
+            self.database,
+            member=self.member,
+            default_tenant=self.settings.default_tenant,
+            other=other,
+            assign=assign,
+            batch=self.settings.batch_size,
+            attempts=self.settings.attempts,
+        )
+        self.consumers.append(consumer)
+        return consumer
+
+    async def run(self, stop: Stop, routes: Sequence[BaseRoute], *forever: Callable[[], Awaitable[None]]) -> None:
+        """Runs everything until `stop`: first the database, last the HTTP door; the other way round at the end."""
+        await self.database.open()
+        app = application(
+            [*self.health.routes(), *dead_letter_routes(self.database, self.relay.wake), *routes],
+            internal_token=self.settings.internal_token.get_secret_value(),
+        )
+        server = Server(app, self.settings.http_host, self.settings.http_port)
+        try:
+            await tasks(
+                stop,
+                server.run_forever,
+                self.pipeline.run,
+                self.relay.run,
+                self.relay_lease.keep,
+                self.health.run,
+                *(consumer.run for consumer in self.consumers),
+                *(consumer.watch for consumer in self.consumers),
+                *forever,
+            )
+        finally:
+            await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
+        await self.publisher.close()
+        await self.database.close()

@@ -1,0 +1,30 @@
+"""What a service is told from outside: environment variables with the prefix KERNEL_."""
+
+from typing import Literal
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Common to all services; a service adds its own by inheriting."""
+
+    model_config = SettingsConfigDict(env_prefix="KERNEL_", env_nested_delimiter="__", extra="ignore")
+
+    database_url: SecretStr
+    kafka_bootstrap: str
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    service_replica: int = 1
+    internal_token: SecretStr = SecretStr("")
+    env: Literal["dev", "production"] = "production"
+    log_level: str = "INFO"
+    default_tenant: str = "main"
+    batch_size: int = 500
+    queue_size: int = 5_000
+    outbox_limit: int = 100_000
+    """More unpublished messages than this, and new commands are refused with 503."""
+    attempts: int = 5
+    """How often a message from Kafka is tried before it becomes a dead letter."""
+    lease_ttl: float = 5.0
+    """Seconds. A holder that does not renew in this time loses what it holds."""

@@ -1,0 +1,69 @@
+"""How a service's process lives: its tasks in one group, stopped by a signal, ended by the first that fails."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+
+log = structlog.get_logger()
+
+GRACE = 4.0
+"""Seconds that tasks have to end after a signal."""
+
+
+class Stop:
+    """Set by SIGTERM and SIGINT; `wait` returns then."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    @property
+    def stopping(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
+    """Runs `main(stop)` on uvloop until it returns; exits 1 where a task died, so that whoever supervises restarts it."""
+
+    async def guarded() -> None:
+        stop = Stop()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+        await main(stop)
+
+    try:
+        uvloop.run(guarded())
+    except BaseExceptionGroup as group:
+        for error in group.exceptions:
+            log.error("service.died", exc_info=error)
+        sys.exit(1)
+    except Exception as error:
+        log.error("service.died", exc_info=error)
+        sys.exit(1)
+
+
+async def tasks(stop: Stop, *forever: Callable[[], Awaitable[None]]) -> None:
+    """Runs all until `stop`; a task that fails, or ends by itself, takes the others down with it."""
+
+    async def lives(work: Callable[[], Awaitable[None]]) -> None:
+        await work()
+        if not stop.stopping:
+            raise RuntimeError(f"a task that should run forever has ended: {work!r}")
+
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(lives(work)) for work in forever]
+        await stop.wait()
+        log.info("service.stopping")
+        for task in running:
+            task.cancel()
