@@ -131,7 +131,9 @@ def _fetch_one(jar: Jar, source: str, path: Path, meter: _Meter) -> None:
 
 def _download(url: str, part: Path, meter: _Meter) -> None:
     there = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "kernel", **({"Range": f"bytes={there}-"} if there else {})})
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "kernel", **({"Range": f"bytes={there}-"} if there else {})}
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             resumed = answer.status == 206

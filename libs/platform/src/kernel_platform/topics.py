@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from kernel_contracts.topics import TOPICS
 
 from kernel_platform.kafka import admin_client
@@ -28,7 +29,9 @@ def declared() -> list[TopicSpec]:
     return specs
 
 
-def ensure_topics(bootstrap: str, topics: Iterable[TopicSpec], *, replication: int = -1, timeout: float = 30) -> list[str]:
+def ensure_topics(
+    bootstrap: str, topics: Iterable[TopicSpec], *, replication: int = -1, timeout: float = 30
+) -> list[str]:
     """Makes those that are missing and returns their names once the broker leads all of their partitions."""
     wanted = {topic.name: topic for topic in topics}
     admin = admin_client(bootstrap)

@@ -56,7 +56,11 @@ async def _running(spec: ServiceSpec, log: Path) -> AsyncIterator[None]:
 @asynccontextmanager
 async def postgres(home: Home) -> AsyncIterator[str]:
     server = Postgres(
-        home.postgres, free_port(), home.secret("postgres"), {"wal_level": "minimal", "max_wal_senders": "0"}, durable=False
+        home.postgres,
+        free_port(),
+        home.secret("postgres"),
+        {"wal_level": "minimal", "max_wal_senders": "0"},
+        durable=False,
     )
     async with _running(server.spec(), home.logs / "postgres.log"):
         yield server.dsn

@@ -1,0 +1,256 @@
+"""Starts an installation, keeps all of it running, stops it in order.
+
+Infrastructure first; topics and migrations as soon as their server answers, side by side; then the services. What dies is
+started again with back-off, Postgres and Kafka too. SIGHUP reads the wanted replicas anew.
+"""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from kernel_platform import backends, databases, issuer, jars, migrations, topics
+from kernel_platform.backends import Backends, Kind
+from kernel_platform.catalog import GATEWAY, SERVICES, Addresses, Service, specs
+from kernel_platform.home import Home, read_json, write_json
+from kernel_platform.identity import Identity, stop_all
+from kernel_platform.kafka import Kafka, answers
+from kernel_platform.ports import kept_port
+from kernel_platform.postgres import Postgres, accepts
+from kernel_platform.spec import ServiceSpec
+from kernel_platform.unit import Unit
+
+BOOT_TIMEOUT = 180.0
+TRIES_BEFORE_GIVING_UP = 4
+"""A process that ended this often without ever being ready fails the start."""
+
+T = TypeVar("T")
+
+
+class BootError(Exception):
+    """The installation could not be started; the message is for the user."""
+
+
+class Supervisor:
+    """Runs what `services` names. The caller holds the home's lock."""
+
+    def __init__(self, home: Home, services: Sequence[Service] = SERVICES, owner: Identity | None = None) -> None:
+        self.home = home
+        self._services = tuple(services)
+        self._owner = owner
+        self._units: dict[str, Unit] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._backends: Backends | None = None
+        self._addresses: Addresses | None = None
+        self._booted = False
+        self._stop = asyncio.Event()
+        self._began = time.monotonic()
+
+    async def run(self) -> int:
+        """Until SIGTERM, SIGINT or the end of the owner; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self.home.boot_file.write_text("")
+        await asyncio.to_thread(clean_up, self.home)
+        code = 0
+        try:
+            if await self._or_stop(self._boot()):
+                loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn_task("reconcile", self._reconcile()))
+                await self._or_stop(self._watch_owner())
+        except* (BootError, backends.BackendError, migrations.MigrationFailedError, OSError, RuntimeError) as group:
+            self._announce(_message(group), failed=True)
+            code = 1
+        finally:
+            await self._stop_all()
+        return code
+
+    async def _boot(self) -> bool:
+        self._backends = backends.choose()
+        for line in self._backends.describe():
+            self._announce(line)
+        issuer.ensure_keys(self.home)
+        async with asyncio.timeout(BOOT_TIMEOUT), asyncio.TaskGroup() as group:
+            dsns = group.create_task(self._boot_postgres(self._backends))
+            bootstrap = group.create_task(self._boot_kafka(self._backends))
+        self._addresses = Addresses(bootstrap.result(), dsns.result())
+        await self._reconcile()
+        return True
+
+    async def _boot_postgres(self, chosen: Backends) -> dict[str, str]:
+        admin = chosen.admin_dsn
+        if chosen.postgres is Kind.EMBEDDED:
+            server = Postgres.at(self.home, kept_port(self.home, "postgres"))
+            await self._start(server.spec())
+            admin = server.dsn
+        elif chosen.postgres is Kind.COMPOSE:
+            admin = await asyncio.to_thread(backends.compose_postgres, self.home)
+        own = dict(chosen.service_dsns)
+        if len(own) < len(databases.DATABASES):
+            assert admin is not None
+            if not await accepts(admin):
+                raise BootError("Postgres does not answer at the configured address")
+            passwords = {name: self.home.secret(name) for name in databases.DATABASES}
+            own = {**await databases.ensure_all(admin, passwords), **own}
+        wanted = [service for service in self._services if service.migrates]
+        async with asyncio.TaskGroup() as group:
+            for each in wanted:
+                group.create_task(migrations.migrate(self.home, each.name, each.module, own[each.name]))
+        self._announce("databases are at head")
+        return own
+
+    async def _boot_kafka(self, chosen: Backends) -> str:
+        bootstrap = chosen.bootstrap
+        if chosen.kafka is Kind.EMBEDDED:
+            there = await asyncio.to_thread(jars.fetch, self._download_progress())
+            port, controller = kept_port(self.home, "kafka"), kept_port(self.home, "kafka-controller")
+            broker = Kafka.at(self.home, port, controller, there)
+            await self._start(broker.spec())
+            bootstrap = broker.bootstrap
+        elif chosen.kafka is Kind.COMPOSE:
+            bootstrap = await asyncio.to_thread(backends.compose_kafka, self.home)
+        assert bootstrap is not None
+        if chosen.kafka is Kind.CONFIGURED and not await answers(bootstrap, timeout=10):
+            raise BootError(f"Kafka does not answer at {bootstrap}")
+        made = await asyncio.to_thread(topics.ensure_topics, bootstrap, topics.declared())
+        self._announce(f"topics: {len(made)} made" if made else "topics are all there")
+        return bootstrap
+
+    def _download_progress(self) -> jars.OnBytes:
+        said = -1
+
+        def progress(there: int, total: int) -> None:
+            nonlocal said
+            step = 5 * there // max(total, 1)
+            if step > said:
+                said = step
+                self._announce(f"Kafka's jars, once for this user: {there / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+        return progress
+
+    async def _reconcile(self) -> None:
+        """Makes the running services those that are wanted; a gateway that must know new addresses is restarted."""
+        assert self._addresses is not None
+        desired: dict[str, int] = read_json(self.home.desired_file, {})
+        wanted = {spec.label: spec for spec in specs(self.home, self._services, desired, self._addresses)}
+        services = {label: unit for label, unit in self._units.items() if unit.spec.ready is None}
+        for label, unit in services.items():
+            if wanted.get(label) != unit.spec:
+                await self._end(label)
+        async with asyncio.timeout(BOOT_TIMEOUT), asyncio.TaskGroup() as group:
+            for label, spec in wanted.items():
+                if label not in self._units:
+                    group.create_task(self._start(spec))
+        self._booted = True
+        self._write_state()
+        self._announce(f"ready after {time.monotonic() - self._began:.1f} s", ready=True)
+
+    async def _start(self, spec: ServiceSpec) -> None:
+        """Starts a unit and waits until it is ready."""
+        unit = Unit(spec, self.home, self._write_state)
+        self._units[spec.label] = unit
+        began = time.monotonic()
+        self._spawn_task(spec.label, unit.run())
+        while not unit.ready.is_set():
+            if unit.failures >= TRIES_BEFORE_GIVING_UP:
+                raise BootError(f"{spec.label} does not start; the end of {unit.log}:\n{unit.tail()}")
+            try:
+                async with asyncio.timeout(0.5):
+                    await unit.ready.wait()
+            except TimeoutError:
+                continue
+        self._announce(f"{spec.label} is ready ({time.monotonic() - began:.1f} s)")
+
+    def _spawn_task(self, name: str, work: Any) -> None:
+        self._tasks[name] = asyncio.get_running_loop().create_task(work, name=name)
+
+    async def _end(self, *labels: str) -> None:
+        await asyncio.gather(*(self._units[label].stop() for label in labels))
+        for label in labels:
+            del self._units[label]
+            await self._tasks.pop(label)
+
+    async def _or_stop(self, work: Awaitable[T]) -> T | None:
+        """The work's result, or None when the end was asked for first; the work is then cancelled."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return None
+
+    async def _watch_owner(self) -> None:
+        while self._owner is None or self._owner.alive():
+            await asyncio.sleep(1)
+
+    async def _stop_all(self) -> None:
+        """The gateway, then the services, then Kafka, then Postgres."""
+        self._booted = False
+        rank: Callable[[Unit], int] = lambda unit: {GATEWAY: 0, "kafka": 2, "postgres": 3}.get(unit.spec.name, 1)  # noqa: E731
+        for step in range(4):
+            await self._end(*(label for label, unit in self._units.items() if rank(unit) == step))
+        for path in (self.home.state_file, self.home.processes_file):
+            path.unlink(missing_ok=True)
+
+    def _write_state(self) -> None:
+        units = list(self._units.values())
+        write_json(
+            self.home.processes_file,
+            [
+                {"label": unit.spec.label, "signal": int(unit.spec.stop_signal), **unit.identity.dump()}
+                for unit in units
+                if unit.identity is not None
+            ],
+        )
+        if self._addresses is None:
+            return
+        services = [unit for unit in units if unit.spec.ready is None]
+        gateways = [unit.spec.url for unit in services if unit.spec.name == GATEWAY]
+        state = {
+            "ready": self._booted and all(unit.ready.is_set() for unit in units),
+            "gateway": gateways[0] if gateways else None,
+            "kafka": self._addresses.bootstrap,
+            "postgres": dict(self._addresses.dsns),
+            "services": [
+                {
+                    "name": unit.spec.name,
+                    "replica": unit.spec.replica,
+                    "pid": unit.identity.pid if unit.identity else None,
+                    "url": unit.spec.url,
+                    "ready": unit.ready.is_set(),
+                }
+                for unit in services
+            ],
+            "infrastructure": [
+                {"name": unit.spec.name, "pid": unit.identity.pid if unit.identity else None}
+                for unit in units
+                if unit.spec.ready is not None
+            ],
+        }
+        write_json(self.home.state_file, state, mode=0o600)
+
+    def _announce(self, text: str, *, ready: bool = False, failed: bool = False) -> None:
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}", flush=True)
+        with self.home.boot_file.open("a") as file:
+            file.write(json.dumps({"text": text, "ready": ready, "failed": failed}) + "\n")
+
+
+def clean_up(home: Home) -> None:
+    """Stops what a supervisor that was killed left running."""
+    left = [(Identity.load(each), signal.Signals(each["signal"])) for each in read_json(home.processes_file, [])]
+    stop_all(left, timeout=10)
+    for path in (home.processes_file, home.state_file):
+        path.unlink(missing_ok=True)
+
+
+def _message(group: BaseExceptionGroup[BaseException]) -> str:
+    """The first sentence that explains it."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first) or type(first).__name__
