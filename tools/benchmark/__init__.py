@@ -1,0 +1,1 @@
+"""What the benchmarks share: the stack under test, its CPU time, and load over its public doors."""
