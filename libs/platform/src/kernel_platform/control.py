@@ -57,6 +57,7 @@ def up(
     home = (home or Home.default()).make()
     _check(services)
     running = supervisor_of(home)
+    changed = False
     if services is not None or running is None:
         desired = {**(read_json(home.desired_file, {}) if running else {}), **(services or {})}
         changed = desired != read_json(home.desired_file, {})
@@ -67,8 +68,12 @@ def up(
     if running is None:
         home.boot_file.unlink(missing_ok=True)
         running = _launch(home, owner, daemon)
-    _follow(home, running, on_progress, timeout)
-    return status(home)
+        changed = True
+    if changed:
+        _follow(home, running, on_progress, timeout)
+    else:
+        on_progress("already up")
+    return _wait_until_ready(home, timeout)
 
 
 def _check(services: Mapping[str, int] | None) -> None:
@@ -113,7 +118,8 @@ def _follow(home: Home, running: Identity, on_progress: OnProgress, timeout: flo
                 break  # half written
             told += 1
             if event["failed"]:
-                _wait_for_end(running)
+                if event["ends"]:
+                    _wait_for_end(running)
                 raise UpError(event["text"])
             on_progress(event["text"])
             if event["ready"]:
@@ -122,6 +128,19 @@ def _follow(home: Home, running: Identity, on_progress: OnProgress, timeout: flo
             raise UpError(f"the supervisor ended:\n{tail(home.logs / 'supervisor.log')}")
         time.sleep(0.05)
     raise UpError(f"not ready after {timeout:.0f} s; see {home.logs}")
+
+
+def _wait_until_ready(home: Home, timeout: float) -> Status:
+    """It was ready, but something may be on its way back just now."""
+    deadline = time.monotonic() + timeout
+    while not (now := status(home))["ready"]:
+        if supervisor_of(home) is None:
+            raise UpError(f"the supervisor ended:\n{tail(home.logs / 'supervisor.log')}")
+        if time.monotonic() > deadline:
+            late = ", ".join(f"{each['name']}-{each['replica']}" for each in now["services"] if not each["ready"])
+            raise UpError(f"not ready after {timeout:.0f} s: {late}; see {home.logs}")
+        time.sleep(0.1)
+    return now
 
 
 def down(on_progress: OnProgress = _silent, *, home: Home | None = None, timeout: float = 60) -> bool:

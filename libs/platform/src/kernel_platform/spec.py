@@ -30,8 +30,13 @@ class ServiceSpec:
     """The uid to run as, where it is not ours."""
 
     @property
+    def is_service(self) -> bool:
+        """One of ours; else infrastructure, of which there is one each."""
+        return self.ready is None
+
+    @property
     def label(self) -> str:
-        return f"{self.name}-{self.replica}"
+        return f"{self.name}-{self.replica}" if self.is_service else self.name
 
     @property
     def url(self) -> str:

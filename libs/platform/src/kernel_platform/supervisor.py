@@ -8,8 +8,12 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+
+import asyncpg
+from confluent_kafka import KafkaException
 
 from kernel_platform import backends, databases, issuer, jars, migrations, topics
 from kernel_platform.backends import Backends, Kind
@@ -33,6 +37,18 @@ class BootError(Exception):
     """The installation could not be started; the message is for the user."""
 
 
+EXPLAINED = (
+    BootError,
+    backends.BackendError,
+    migrations.MigrationFailedError,
+    asyncpg.PostgresError,
+    KafkaException,
+    OSError,
+    RuntimeError,
+)
+"""What a start may fail with; its message is enough. Anything else is a mistake of ours, and its trace goes to the log."""
+
+
 class Supervisor:
     """Runs what `services` names. The caller holds the home's lock."""
 
@@ -46,6 +62,8 @@ class Supervisor:
         self._addresses: Addresses | None = None
         self._booted = False
         self._stop = asyncio.Event()
+        self._broken: BaseException | None = None
+        self._reconciling = asyncio.Lock()
         self._began = time.monotonic()
 
     async def run(self) -> int:
@@ -58,13 +76,15 @@ class Supervisor:
         code = 0
         try:
             if await self._or_stop(self._boot()):
-                loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn_task("reconcile", self._reconcile()))
+                loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn_task("rescale", self._rescale()))
                 await self._or_stop(self._watch_owner())
-        except* (BootError, backends.BackendError, migrations.MigrationFailedError, OSError, RuntimeError) as group:
-            self._announce(_message(group), failed=True)
+        except* EXPLAINED as group:
+            self._announce(_message(group), failed=True, ends=True)
             code = 1
         finally:
             await self._stop_all()
+        if self._broken is not None:
+            raise self._broken
         return code
 
     async def _boot(self) -> bool:
@@ -72,7 +92,7 @@ class Supervisor:
         for line in self._backends.describe():
             self._announce(line)
         issuer.ensure_keys(self.home)
-        async with asyncio.timeout(BOOT_TIMEOUT), asyncio.TaskGroup() as group:
+        async with self._in_time(), asyncio.TaskGroup() as group:
             dsns = group.create_task(self._boot_postgres(self._backends))
             bootstrap = group.create_task(self._boot_kafka(self._backends))
         self._addresses = Addresses(bootstrap.result(), dsns.result())
@@ -123,6 +143,8 @@ class Supervisor:
 
         def progress(there: int, total: int) -> None:
             nonlocal said
+            if self._stop.is_set():
+                raise BootError("stopped")  # ends the threads that download
             step = 5 * there // max(total, 1)
             if step > said:
                 said = step
@@ -135,17 +157,32 @@ class Supervisor:
         assert self._addresses is not None
         desired: dict[str, int] = read_json(self.home.desired_file, {})
         wanted = {spec.label: spec for spec in specs(self.home, self._services, desired, self._addresses)}
-        services = {label: unit for label, unit in self._units.items() if unit.spec.ready is None}
-        for label, unit in services.items():
-            if wanted.get(label) != unit.spec:
-                await self._end(label)
-        async with asyncio.timeout(BOOT_TIMEOUT), asyncio.TaskGroup() as group:
+        running = {label: unit for label, unit in self._units.items() if unit.spec.is_service}
+        await self._end(*(label for label, unit in running.items() if wanted.get(label) != unit.spec))
+        async with self._in_time(), asyncio.TaskGroup() as group:
             for label, spec in wanted.items():
                 if label not in self._units:
                     group.create_task(self._start(spec))
         self._booted = True
         self._write_state()
         self._announce(f"ready after {time.monotonic() - self._began:.1f} s", ready=True)
+
+    async def _rescale(self) -> None:
+        async with self._reconciling:
+            self._began = time.monotonic()
+            try:
+                await self._reconcile()
+            except* EXPLAINED as group:
+                self._announce(_message(group), failed=True)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(BOOT_TIMEOUT):
+                yield
+        except TimeoutError:
+            late = ", ".join(label for label, unit in self._units.items() if not unit.ready.is_set())
+            raise BootError(f"not ready within {BOOT_TIMEOUT:.0f} s: {late}; see {self.home.logs}") from None
 
     async def _start(self, spec: ServiceSpec) -> None:
         """Starts a unit and waits until it is ready."""
@@ -155,7 +192,7 @@ class Supervisor:
         self._spawn_task(spec.label, unit.run())
         while not unit.ready.is_set():
             if unit.failures >= TRIES_BEFORE_GIVING_UP:
-                raise BootError(f"{spec.label} does not start; the end of {unit.log}:\n{unit.tail()}")
+                raise BootError(f"{spec.label} does not start; {unit.explain()}")
             try:
                 async with asyncio.timeout(0.5):
                     await unit.ready.wait()
@@ -163,8 +200,16 @@ class Supervisor:
                 continue
         self._announce(f"{spec.label} is ready ({time.monotonic() - began:.1f} s)")
 
-    def _spawn_task(self, name: str, work: Any) -> None:
-        self._tasks[name] = asyncio.get_running_loop().create_task(work, name=name)
+    def _spawn_task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._check)
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        """A task of ours that breaks ends the supervisor, rather than leave something unwatched."""
+        if not task.cancelled() and task.exception() is not None:
+            self._broken = task.exception()
+            self._stop.set()
 
     async def _end(self, *labels: str) -> None:
         await asyncio.gather(*(self._units[label].stop() for label in labels))
@@ -185,15 +230,15 @@ class Supervisor:
         return None
 
     async def _watch_owner(self) -> None:
-        while self._owner is None or self._owner.alive():
+        while self._owner is None or self._owner.alive():  # noqa: ASYNC110 (another process)
             await asyncio.sleep(1)
 
     async def _stop_all(self) -> None:
         """The gateway, then the services, then Kafka, then Postgres."""
         self._booted = False
-        rank: Callable[[Unit], int] = lambda unit: {GATEWAY: 0, "kafka": 2, "postgres": 3}.get(unit.spec.name, 1)  # noqa: E731
-        for step in range(4):
-            await self._end(*(label for label, unit in self._units.items() if rank(unit) == step))
+        ranks = {GATEWAY: 0, "kafka": 2, "postgres": 3}
+        for rank in range(4):
+            await self._end(*(label for label, unit in self._units.items() if ranks.get(unit.spec.name, 1) == rank))
         for path in (self.home.state_file, self.home.processes_file):
             path.unlink(missing_ok=True)
 
@@ -209,7 +254,7 @@ class Supervisor:
         )
         if self._addresses is None:
             return
-        services = [unit for unit in units if unit.spec.ready is None]
+        services = [unit for unit in units if unit.spec.is_service]
         gateways = [unit.spec.url for unit in services if unit.spec.name == GATEWAY]
         state = {
             "ready": self._booted and all(unit.ready.is_set() for unit in units),
@@ -229,15 +274,15 @@ class Supervisor:
             "infrastructure": [
                 {"name": unit.spec.name, "pid": unit.identity.pid if unit.identity else None}
                 for unit in units
-                if unit.spec.ready is not None
+                if not unit.spec.is_service
             ],
         }
         write_json(self.home.state_file, state, mode=0o600)
 
-    def _announce(self, text: str, *, ready: bool = False, failed: bool = False) -> None:
+    def _announce(self, text: str, *, ready: bool = False, failed: bool = False, ends: bool = False) -> None:
         print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}", flush=True)
         with self.home.boot_file.open("a") as file:
-            file.write(json.dumps({"text": text, "ready": ready, "failed": failed}) + "\n")
+            file.write(json.dumps({"text": text, "ready": ready, "failed": failed, "ends": ends}) + "\n")
 
 
 def clean_up(home: Home) -> None:

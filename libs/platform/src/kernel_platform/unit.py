@@ -23,10 +23,12 @@ class Unit:
 
     def __init__(self, spec: ServiceSpec, home: Home, changed: Callable[[], None]) -> None:
         self.spec = spec
-        self.log = home.logs / f"{spec.label if spec.replica > 1 or spec.ready is None else spec.name}.log"
+        self.log = home.logs / f"{spec.label}.log"
         self.ready = asyncio.Event()
         self.failures = 0
-        """Ends before it was ever ready."""
+        """Ends in a row without having been ready."""
+        self.problem = ""
+        """Why it could not even be started."""
         self.identity: Identity | None = None
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
@@ -49,7 +51,6 @@ class Unit:
         self._ended.set()
 
     async def _run_once(self) -> None:
-        was_ready = self.ready.is_set()
         try:
             if self.spec.before_start:
                 await asyncio.to_thread(self.spec.before_start)
@@ -57,9 +58,11 @@ class Unit:
                 return
             await self._spawn()
         except Exception as problem:
+            self.problem = str(problem)
+            self.failures += 1
             self._say(f"could not be started: {problem}")
-            self.failures += not was_ready
             return
+        self.problem = ""
         assert self._process is not None
         watch = asyncio.create_task(self._watch())
         code = await self._process.wait()
@@ -92,7 +95,7 @@ class Unit:
         self._changed()
 
     async def _watch(self) -> None:
-        while not await self.spec.is_ready():
+        while not await self.spec.is_ready():  # noqa: ASYNC110 (another process: there is no event to wait for)
             await asyncio.sleep(0.05)
         self.failures = 0
         self.ready.set()
@@ -125,8 +128,9 @@ class Unit:
             shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
             os.truncate(self.log, 0)
 
-    def tail(self, lines: int = 15) -> str:
-        return tail(self.log, lines)
+    def explain(self) -> str:
+        """Why it does not become ready, as far as can be seen."""
+        return self.problem or f"the end of {self.log}:\n{tail(self.log)}"
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -53,17 +53,21 @@ async def _migrate_into(server: str, module: str | None, name: str) -> None:
         await ensure_database(connection, name, owner)
         if module is not None:
             dsn = dsn_for(server, database=name, user=owner, password=PASSWORD)
-            migrated = subprocess.run(
-                [sys.executable, "-m", module, "migrate"],
-                env={**os.environ, "KERNEL_DATABASE_URL": dsn, "KERNEL_KAFKA_BOOTSTRAP": "127.0.0.1:9"},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=120,
-            )
-            if migrated.returncode != 0:
-                raise RuntimeError(f"{module} migrate failed:\n{migrated.stdout[-2000:]}{migrated.stderr[-4000:]}")
+            await asyncio.to_thread(_migrate, module, dsn)
         await connection.execute(f"alter database {quoted(name)} with is_template true allow_connections false")
+
+
+def _migrate(module: str, dsn: str) -> None:
+    migrated = subprocess.run(
+        [sys.executable, "-m", module, "migrate"],
+        env={**os.environ, "KERNEL_DATABASE_URL": dsn, "KERNEL_KAFKA_BOOTSTRAP": "127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if migrated.returncode != 0:
+        raise RuntimeError(f"{module} migrate failed:\n{migrated.stdout[-2000:]}{migrated.stderr[-4000:]}")
 
 
 async def clone(server: str, template: str, module: str | None) -> str:

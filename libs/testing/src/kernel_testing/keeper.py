@@ -6,7 +6,6 @@ A process of its own, so that xdist workers share the server and a killed sessio
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,38 +18,27 @@ from kernel_platform.kafka import Kafka
 from kernel_platform.ports import free_port
 from kernel_platform.postgres import Postgres
 from kernel_platform.spec import ServiceSpec
+from kernel_platform.unit import Unit
 
 POSTGRES_IMAGE = "postgres:18-alpine"
 KAFKA_IMAGE = "apache/kafka:4.1.2"
 
 
 @asynccontextmanager
-async def _running(spec: ServiceSpec, log: Path) -> AsyncIterator[None]:
-    if spec.before_start:
-        spec.before_start()
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            spec.argv,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            user=spec.user,
-            group=spec.user,
-            extra_groups=None if spec.user is None else [],
-        )
+async def _running(spec: ServiceSpec, home: Home) -> AsyncIterator[None]:
+    """The server, ready, and started again should it end."""
+    unit = Unit(spec, home, changed=lambda: None)
+    task = asyncio.create_task(unit.run())
     try:
         async with asyncio.timeout(90):
-            while not await spec.is_ready():
-                if process.poll() is not None:
-                    raise RuntimeError(f"{spec.name} ended with {process.returncode}:\n{log.read_text()[-3000:]}")
-                await asyncio.sleep(0.05)
+            while not unit.ready.is_set():
+                if unit.failures:
+                    raise RuntimeError(f"{spec.name} does not start; {unit.explain()}")
+                await asyncio.sleep(0.02)
         yield
     finally:
-        process.send_signal(spec.stop_signal)
-        try:
-            await asyncio.to_thread(process.wait, spec.stop_timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        await unit.stop()
+        await task
 
 
 @asynccontextmanager
@@ -62,14 +50,14 @@ async def postgres(home: Home) -> AsyncIterator[str]:
         {"wal_level": "minimal", "max_wal_senders": "0"},
         durable=False,
     )
-    async with _running(server.spec(), home.logs / "postgres.log"):
+    async with _running(server.spec(), home):
         yield server.dsn
 
 
 @asynccontextmanager
 async def kafka(home: Home) -> AsyncIterator[str]:
     server = Kafka(home.kafka, free_port(), free_port(), await asyncio.to_thread(jars.fetch))
-    async with _running(server.spec(), home.logs / "kafka.log"):
+    async with _running(server.spec(), home):
         yield server.bootstrap
 
 
