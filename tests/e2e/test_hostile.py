@@ -138,7 +138,7 @@ async def test_garbage_on_a_topic_is_a_dead_letter_and_the_rest_flows(installati
             assert found, f"no dead letter of the garbage on {topic}"
             assert all(letter["reason"] for letter in found)
         await installation.call(http, "PUT", f"/v1/services/{SERVICE}", {"roles": ["nobody"]})
-        status, process = await installation.call(http, "POST", "/v1/processes", {"service": SERVICE})
+        status, _ = await installation.call(http, "POST", "/v1/processes", {"service": SERVICE})
         assert status == 201
     assert (await asyncio.to_thread(installation.status))["ready"]
 
