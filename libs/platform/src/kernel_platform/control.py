@@ -1,13 +1,14 @@
 """What the `kernel` command calls: up, down, status, run. Plain blocking functions."""
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +16,6 @@ from kernel_platform.catalog import SERVICES
 from kernel_platform.daemon import ANOTHER_RUNS
 from kernel_platform.home import Home, read_json, write_json
 from kernel_platform.identity import Identity
-from kernel_platform.spec import http_ready
 from kernel_platform.supervisor import clean_up
 from kernel_platform.unit import tail
 
@@ -169,7 +169,8 @@ def status(home: Home | None = None) -> Status:
     state: Status = read_json(home.state_file, {}) if supervisor_of(home) else {}
     services = state.get("services", [])
     if services:
-        ready = asyncio.run(_ready(services))
+        with ThreadPoolExecutor(max_workers=len(services)) as pool:
+            ready = list(pool.map(_is_ready, services))
         services = [{**service, "ready": now} for service, now in zip(services, ready, strict=True)]
     return {
         "ready": bool(state.get("ready")) and all(service["ready"] for service in services),
@@ -180,8 +181,12 @@ def status(home: Home | None = None) -> Status:
     }
 
 
-async def _ready(services: Sequence[Status]) -> list[bool]:
-    return await asyncio.gather(*(http_ready(int(service["url"].rpartition(":")[2])) for service in services))
+def _is_ready(service: Status) -> bool:
+    try:
+        with urllib.request.urlopen(f"{service['url']}/health/ready", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @contextmanager

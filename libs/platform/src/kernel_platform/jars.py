@@ -61,7 +61,7 @@ def _mirror(settings: Path) -> str | None:
         root = ElementTree.parse(settings).getroot()
     except (OSError, ElementTree.ParseError):
         return None
-    for mirror in root.iter("{*}mirror"):
+    for mirror in root.iterfind(".//{*}mirror"):
         of = {part.strip() for part in (mirror.findtext("{*}mirrorOf") or "").split(",")}
         if "!central" not in of and of & {"*", "central", "external:*"}:
             return mirror.findtext("{*}url")
@@ -114,11 +114,14 @@ def _fetch_one(jar: Jar, source: str, path: Path, meter: _Meter) -> None:
     problem: Exception | None = None
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(0.5 * 2**attempt)
+            time.sleep(0.25 * 2**attempt)
         try:
             _download(f"{source}/{jar.path}", part, meter)
         except (urllib.error.URLError, OSError, ValueError) as error:
             problem = error
+            continue
+        if part.stat().st_size < jar.size:
+            problem = ValueError("the connection ended early")
             continue
         if hashlib.sha256(part.read_bytes()).hexdigest() == jar.sha256:
             part.replace(path)

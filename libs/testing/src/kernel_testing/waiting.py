@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -34,9 +34,11 @@ class _Attempts:
         raise AssertionError(f"not within {self._timeout} s; the last result was {self._last!r}")
 
 
-async def eventually(
-    fn: Callable[[], Awaitable[T]] | Callable[[], T], timeout: float = 10, interval: float = 0.02
-) -> T:
+@overload
+async def eventually(fn: Callable[[], Awaitable[T]], timeout: float = 10, interval: float = 0.02) -> T: ...
+@overload
+async def eventually(fn: Callable[[], T], timeout: float = 10, interval: float = 0.02) -> T: ...
+async def eventually(fn: Callable[[], Any], timeout: float = 10, interval: float = 0.02) -> Any:
     """The first truthy result of `fn`; an AssertionError counts as not yet."""
     attempts = _Attempts(timeout)
     while True:
@@ -48,7 +50,7 @@ async def eventually(
             attempts.failed(failure)
         else:
             if result:
-                return cast(T, result)
+                return result
             attempts.saw(result)
         await asyncio.sleep(interval)
 
