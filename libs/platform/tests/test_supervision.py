@@ -37,8 +37,11 @@ def up(home: Home, services: dict[str, int] | None = None) -> Status:
 
 def pids(home: Home) -> dict[str, int]:
     state: dict[str, Any] = json.loads(home.state_file.read_text())
-    services = {f"{each['name']}-{each['replica']}": each["pid"] for each in state["services"]}
-    return services | {each["name"]: each["pid"] for each in state["infrastructure"]}
+    infrastructure = ("postgres", "kafka")
+    return {
+        each["name"] if each["name"] in infrastructure else f"{each['name']}-{each['replica']}": each["pid"]
+        for each in state["units"]
+    }
 
 
 def test_up_is_ready_when_it_returns_and_idempotent(home: Home) -> None:

@@ -271,10 +271,14 @@ class Supervisor:
                 }
                 for unit in services
             ],
-            "infrastructure": [
-                {"name": unit.spec.name, "pid": unit.identity.pid if unit.identity else None}
+            "units": [
+                {
+                    "name": unit.spec.name,
+                    "replica": unit.spec.replica,
+                    "pid": unit.identity.pid if unit.identity else None,
+                    "ready": unit.ready.is_set(),
+                }
                 for unit in units
-                if not unit.spec.is_service
             ],
         }
         write_json(self.home.state_file, state, mode=0o600)
