@@ -56,7 +56,7 @@ class Stack:
         groups: dict[str, list[int]] = {}
         for service in self.status["services"]:
             groups.setdefault(service["name"], []).append(service["pid"])
-        state = json.loads((self.home.path / "state.json").read_text())
+        state = json.loads((self.home.state_file).read_text())
         for name, pid in infrastructure(state).items():
             groups[name] = [pid]
         return groups
