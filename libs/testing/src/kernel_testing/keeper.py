@@ -56,7 +56,7 @@ async def postgres(home: Home) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def kafka(home: Home) -> AsyncIterator[str]:
-    server = Kafka(home.kafka, free_port(), free_port(), await asyncio.to_thread(jars.fetch))
+    server = Kafka(home.kafka, free_port(), free_port(), await asyncio.to_thread(jars.fetch), short_lived=True)
     async with _running(server.spec(), home):
         yield server.bootstrap
 
