@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Consumer as KafkaConsumer
-from kernel_contracts.envelope import Envelope, EnvelopeError, decode
+from kernel_contracts.envelope import Envelope, Headers, decode
 from kernel_contracts.topics import BY_NAME
 from pydantic import BaseModel, ValidationError
 
@@ -39,12 +39,16 @@ class Route:
     """What becomes of one message type: the handler's name, the body's model (None: the body isn't needed).
 
     `remember` puts its id into the inbox: for what the aggregate does not fence by itself. `wants` looks at the headers.
+    `parse(envelope, headers, raw)` makes the body instead of a model, and raises ValueError with what is wrong. On another
+    `topic` than that one, the type is as if it had no route.
     """
 
     name: str
     model: type[BaseModel] | None = None
     remember: bool = False
     wants: Callable[[Mapping[str, bytes]], bool] | None = None
+    parse: Callable[[Envelope, Headers, bytes], Any] | None = None
+    topic: str | None = None
 
 
 class Consumer:
@@ -245,6 +249,8 @@ class Consumer:
         route = self._routes.get(kind.decode("utf-8", "replace")) if kind else None
         if route is None:
             route = self._other
+        if route is not None and route.topic not in (None, topic):
+            route = None
         if kind is None:
             return "header ce_type is missing: publish a CloudEvent in Kafka's binary content mode"
         if route is None:
@@ -256,11 +262,14 @@ class Consumer:
         try:
             envelope = decode(headers, default_tenant=self._default_tenant)
             raw: bytes = message.value() or b""
-            body = raw if route.model is None else route.model.model_validate_json(raw)
-        except EnvelopeError as error:
-            return str(error)
+            if route.parse is not None:
+                body = route.parse(envelope, headers, raw)
+            else:
+                body = raw if route.model is None else route.model.model_validate_json(raw)
         except ValidationError as error:
             return validation_problem(error).detail
+        except ValueError as error:
+            return str(error)
         return _command(route, envelope, body, raw)
 
     async def _carry_out(self, commands: Sequence[Command], raws: Mapping[Command, Any]) -> None:

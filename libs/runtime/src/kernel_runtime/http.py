@@ -90,8 +90,15 @@ async def read(request: Request, model: type[M], **fixed: Any) -> tuple[M, bytes
     try:
         content = model.model_validate(_object(raw or b"{}") | fixed) if fixed else model.model_validate_json(raw)
     except ValidationError as error:
-        raise ProblemError(validation_problem(error)) from None
+        raise ProblemError(validation_problem(error, _parsed(raw))) from None
     return content, raw
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw or b"{}")
+    except orjson.JSONDecodeError:
+        return None
 
 
 async def body(request: Request) -> bytes:

@@ -6,6 +6,7 @@ stay out of serving processes.
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.config import Config
@@ -13,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.util import await_only
 
 _LOCK = 7_077_001
 
@@ -24,11 +26,23 @@ def migrate(url: str, versions: Path) -> str:
 
 async def _migrate(url: str, versions: Path) -> str:
     engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=sa.NullPool)
+    sa.event.listen(engine.sync_engine, "do_execute", _as_script)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade, versions)
     finally:
         await engine.dispose()
+
+
+def _as_script(cursor: Any, statement: str, parameters: Any, _: object) -> bool:
+    """Lets `op.execute` take several statements at once: asyncpg prepares, and prepares one only."""
+    if parameters or ";" not in statement.rstrip().rstrip(";"):
+        return False
+    adapted = cursor._adapt_connection
+    if adapted._transaction is None:
+        await_only(adapted._start_transaction())
+    await_only(adapted.driver_connection.execute(statement))
+    return True
 
 
 def _upgrade(connection: sa.Connection, versions: Path) -> str:

@@ -1,6 +1,6 @@
 """Problem details (RFC 9457): the one form in which anything of ours says no."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,15 +58,41 @@ def invalid(detail: str, errors: Iterable[tuple[str, str]] = ()) -> Problem:
     return Problem(422, "Invalid input", detail, errors=tuple(errors))
 
 
-def validation_problem(error: ValidationError) -> Problem:
-    """422 with a pointer and a message for each of pydantic's findings; input values are not echoed."""
+def validation_problem(error: ValidationError, content: Any = None) -> Problem:
+    """422 with a pointer and a message for each of pydantic's findings; input values are not echoed.
+
+    `content` is the parsed input, where the caller has it: pydantic's locations name members of unions too, and only what
+    is in the input belongs into a JSON pointer. Findings at one place are alternatives.
+    """
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if any(item["type"] == "json_invalid" for item in found):
         return Problem(400, "Malformed JSON", f"The body is not JSON that we read: {found[0]['msg']}")
-    errors = tuple((pointer(item["loc"]), item["msg"].removeprefix("Value error, ")) for item in found[:50])
+    places: dict[str, list[str]] = {}
+    for item in found[:200]:
+        path = item["loc"] if content is None else _in_input(item["loc"], content, missing=item["type"] == "missing")
+        message = item["msg"].removeprefix("Value error, ")
+        messages = places.setdefault(pointer(path), [])
+        if message not in messages:
+            messages.append(message)
+    errors = tuple((place, "; or: ".join(messages)) for place, messages in places.items())[:50]
     first = errors[0]
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
     return invalid(f"{first[0] or 'body'}: {first[1]}{more}", errors)
+
+
+def _in_input(path: Sequence[int | str], content: Any, *, missing: bool) -> list[int | str]:
+    found: list[int | str] = []
+    for step in path:
+        if isinstance(content, dict) and step in content:
+            content = content[step]
+        elif isinstance(content, list) and isinstance(step, int) and step < len(content):
+            content = content[step]
+        else:
+            continue
+        found.append(step)
+    if missing and isinstance(content, dict) and path[-1:] != found[-1:]:
+        found.append(path[-1])
+    return found
 
 
 def not_found(what: str, name: object) -> Problem:
