@@ -2,30 +2,112 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field, StringConstraints
 
-from kernel_contracts.base import Command, Event, JsonObject, Name, Text, Time
+from kernel_contracts.base import Command, Duration, Event, JsonObject, Name, Priority, Text, Time
+from kernel_contracts.vocabulary import AfterMode, AfterOn
 
 Expression = Annotated[str, Field(max_length=4096)]
 """CEL source; in a value that may be computed it is written behind a `=`."""
 
-MaybeExpression = Any
-"""A literal, or a string that begins with `=`: CEL."""
+Computed = Annotated[str, StringConstraints(pattern=r"^=", max_length=4097)]
+"""`=` and CEL, where a value may be computed."""
+
+MaybeName = Name | Computed
+MaybePid = Annotated[int, Field(ge=1)] | Computed
 
 
 class EventFilter(Command):
     """Which events a rule is for. `type` may end in `*`: every type that begins so."""
 
     type: Name
-    source: Name | None = None
+    source: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
 
 
-class Instruction(Command):
-    """One kernel call made by a rule; without `pid` it acts on the event's process. The fields depend on `do`."""
+class EntityTemplate(Command):
+    """An entity whose parts may be computed."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    type: MaybeName
+    id: MaybeName
 
-    do: Literal["start", "signal", "suspend", "resume", "cancel", "prioritize", "emit"]
+
+class StartInstruction(Command):
+    """Start a process. Strings that begin with `=` are CEL, in `context` at any depth."""
+
+    do: Literal["start"]
+    service: MaybeName
+    service_version: Annotated[int, Field(ge=1)] | Computed | None = None
+    entity: EntityTemplate | Computed | None = None
+    operator: MaybeName | None = None
+    priority: Priority | Computed | None = None
+    context: JsonObject | Computed = {}
+    parent: MaybePid | None = None
+    after: list[MaybePid] | MaybePid = []
+    after_mode: AfterMode = AfterMode.ALL
+    after_on: AfterOn = AfterOn.COMPLETED
+    not_before: Time | Computed | None = None
+    not_after: Time | Computed | None = None
+    due: Time | Computed | None = None
+    expected_duration: Duration | Computed | None = None
+    queue: MaybeName | None = None
+    key: MaybeName | None = None
+
+
+class SignalInstruction(Command):
+    """Wake the processes that wait for an event with this key, of whatever type. `data` replaces the event's data."""
+
+    do: Literal["signal"]
+    key: MaybeName
+    data: Any = None
+
+
+class ProcessInstruction(Command):
+    """Acts on the event's process where there is no `pid`."""
+
+    pid: MaybePid | None = None
+    reason: Text | Computed | None = None
+
+
+class SuspendInstruction(ProcessInstruction):
+    do: Literal["suspend"]
+    cascade: bool | Computed = False
+    hold: bool | Computed = False
+
+
+class ResumeInstruction(ProcessInstruction):
+    do: Literal["resume"]
+    cascade: bool | Computed = False
+
+
+class CancelInstruction(ProcessInstruction):
+    do: Literal["cancel"]
+
+
+class PrioritizeInstruction(ProcessInstruction):
+    do: Literal["prioritize"]
+    priority: Priority | Computed
+
+
+class EmitInstruction(Command):
+    """Publish a business event; its source is `/kernel/rules-svc/RULE`."""
+
+    do: Literal["emit"]
+    type: MaybeName
+    data: Any = None
+    subject: MaybeName | None = None
+
+
+Instruction = Annotated[
+    StartInstruction
+    | SignalInstruction
+    | SuspendInstruction
+    | ResumeInstruction
+    | CancelInstruction
+    | PrioritizeInstruction
+    | EmitInstruction,
+    Field(discriminator="do"),
+]
+"""One kernel call made by a rule."""
 
 
 class RuleDefinition(Command):
