@@ -23,6 +23,7 @@ SETTINGS: Mapping[str, str] = {
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
+    "metadata.max.idle.interval.ms": "5000",
     "broker.heartbeat.interval.ms": "1000",
     "broker.session.timeout.ms": "3000",
     "num.network.threads": "2",

@@ -27,8 +27,8 @@ async def admin(server: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 def owner_of(module: str | None) -> str:
-    """The user that a service's databases belong to."""
-    return DATABASES.get((module or "").replace("_", "-"), "kernel_test")
+    """The user that a service's databases belong to; not the one of an installation on the same server."""
+    return DATABASES.get((module or "").replace("_", "-"), "kernel") + "_test"
 
 
 async def make_template(server: str, module: str | None) -> str:
