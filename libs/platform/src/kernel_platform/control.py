@@ -227,8 +227,17 @@ def run_foreground(
             return 0
         finally:
             if ours:
-                down(on_progress, home=home)
+                _down_undisturbed(home, on_progress)
     return 0
+
+
+def _down_undisturbed(home: Home, on_progress: OnProgress) -> None:
+    """A second Ctrl-C does not cut the stopping short; it is bounded in time anyway."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        down(on_progress, home=home)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stay(home: Home, on_progress: OnProgress) -> None:
