@@ -88,9 +88,5 @@ def compose_kafka(home: Home) -> str:
     return compose(home, "port", "kafka", "9094").replace("0.0.0.0", "127.0.0.1")
 
 
-def compose_stop(home: Home) -> None:
-    compose(home, "stop", "postgres", "kafka")
-
-
 def _last_lines(text: str, count: int = 5) -> str:
     return "\n".join(text.strip().splitlines()[-count:])

@@ -15,14 +15,11 @@ from typing import Any, TypeVar
 import asyncpg
 from confluent_kafka import KafkaException
 
-from kernel_platform import backends, databases, issuer, jars, migrations, topics
-from kernel_platform.backends import Backends, Kind
+from kernel_platform import backends, migrations
 from kernel_platform.catalog import GATEWAY, SERVICES, Addresses, Service, specs
 from kernel_platform.home import Home, read_json, write_json
 from kernel_platform.identity import Identity, stop_all
-from kernel_platform.kafka import Kafka, answers
-from kernel_platform.ports import kept_port
-from kernel_platform.postgres import Postgres, accepts
+from kernel_platform.infrastructure import BootError, Infrastructure
 from kernel_platform.spec import ServiceSpec
 from kernel_platform.unit import Unit
 
@@ -31,10 +28,6 @@ TRIES_BEFORE_GIVING_UP = 4
 """A process that ended this often without ever being ready fails the start."""
 
 T = TypeVar("T")
-
-
-class BootError(Exception):
-    """The installation could not be started; the message is for the user."""
 
 
 EXPLAINED = (
@@ -58,13 +51,13 @@ class Supervisor:
         self._owner = owner
         self._units: dict[str, Unit] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._backends: Backends | None = None
         self._addresses: Addresses | None = None
         self._booted = False
         self._stop = asyncio.Event()
         self._broken: BaseException | None = None
         self._reconciling = asyncio.Lock()
         self._began = time.monotonic()
+        self._infrastructure = Infrastructure(home, self._start, self._announce, self._stop.is_set)
 
     async def run(self) -> int:
         """Until SIGTERM, SIGINT or the end of the owner; the exit code."""
@@ -88,69 +81,10 @@ class Supervisor:
         return code
 
     async def _boot(self) -> bool:
-        self._backends = backends.choose()
-        for line in self._backends.describe():
-            self._announce(line)
-        issuer.ensure_keys(self.home)
-        async with self._in_time(), asyncio.TaskGroup() as group:
-            dsns = group.create_task(self._boot_postgres(self._backends))
-            bootstrap = group.create_task(self._boot_kafka(self._backends))
-        self._addresses = Addresses(bootstrap.result(), dsns.result())
+        async with self._in_time():
+            self._addresses = await self._infrastructure.up(self._services)
         await self._reconcile()
         return True
-
-    async def _boot_postgres(self, chosen: Backends) -> dict[str, str]:
-        admin = chosen.admin_dsn
-        if chosen.postgres is Kind.EMBEDDED:
-            server = Postgres.at(self.home, kept_port(self.home, "postgres"))
-            await self._start(server.spec())
-            admin = server.dsn
-        elif chosen.postgres is Kind.COMPOSE:
-            admin = await asyncio.to_thread(backends.compose_postgres, self.home)
-        own = dict(chosen.service_dsns)
-        if len(own) < len(databases.DATABASES):
-            assert admin is not None
-            if not await accepts(admin):
-                raise BootError("Postgres does not answer at the configured address")
-            passwords = {name: self.home.secret(name) for name in databases.DATABASES}
-            own = {**await databases.ensure_all(admin, passwords), **own}
-        wanted = [service for service in self._services if service.migrates]
-        async with asyncio.TaskGroup() as group:
-            for each in wanted:
-                group.create_task(migrations.migrate(self.home, each.name, each.module, own[each.name]))
-        self._announce("databases are at head")
-        return own
-
-    async def _boot_kafka(self, chosen: Backends) -> str:
-        bootstrap = chosen.bootstrap
-        if chosen.kafka is Kind.EMBEDDED:
-            there = await asyncio.to_thread(jars.fetch, self._download_progress())
-            port, controller = kept_port(self.home, "kafka"), kept_port(self.home, "kafka-controller")
-            broker = Kafka.at(self.home, port, controller, there)
-            await self._start(broker.spec())
-            bootstrap = broker.bootstrap
-        elif chosen.kafka is Kind.COMPOSE:
-            bootstrap = await asyncio.to_thread(backends.compose_kafka, self.home)
-        assert bootstrap is not None
-        if chosen.kafka is Kind.CONFIGURED and not await answers(bootstrap, timeout=10):
-            raise BootError(f"Kafka does not answer at {bootstrap}")
-        made = await asyncio.to_thread(topics.ensure_topics, bootstrap, topics.declared())
-        self._announce(f"topics: {len(made)} made" if made else "topics are all there")
-        return bootstrap
-
-    def _download_progress(self) -> jars.OnBytes:
-        said = -1
-
-        def progress(there: int, total: int) -> None:
-            nonlocal said
-            if self._stop.is_set():
-                raise BootError("stopped")  # ends the threads that download
-            step = 5 * there // max(total, 1)
-            if step > said:
-                said = step
-                self._announce(f"Kafka's jars, once for this user: {there / 1e6:.0f} of {total / 1e6:.0f} MB")
-
-        return progress
 
     async def _reconcile(self) -> None:
         """Makes the running services those that are wanted; a gateway that must know new addresses is restarted."""
@@ -239,6 +173,7 @@ class Supervisor:
         ranks = {GATEWAY: 0, "kafka": 2, "postgres": 3}
         for rank in range(4):
             await self._end(*(label for label, unit in self._units.items() if ranks.get(unit.spec.name, 1) == rank))
+        await self._infrastructure.down()
         for path in (self.home.state_file, self.home.processes_file):
             path.unlink(missing_ok=True)
 
@@ -254,32 +189,14 @@ class Supervisor:
         )
         if self._addresses is None:
             return
-        services = [unit for unit in units if unit.spec.is_service]
-        gateways = [unit.spec.url for unit in services if unit.spec.name == GATEWAY]
+        gateways = [unit.spec.url for unit in units if unit.spec.name == GATEWAY]
         state = {
             "ready": self._booted and all(unit.ready.is_set() for unit in units),
             "gateway": gateways[0] if gateways else None,
             "kafka": self._addresses.bootstrap,
             "postgres": dict(self._addresses.dsns),
-            "services": [
-                {
-                    "name": unit.spec.name,
-                    "replica": unit.spec.replica,
-                    "pid": unit.identity.pid if unit.identity else None,
-                    "url": unit.spec.url,
-                    "ready": unit.ready.is_set(),
-                }
-                for unit in services
-            ],
-            "units": [
-                {
-                    "name": unit.spec.name,
-                    "replica": unit.spec.replica,
-                    "pid": unit.identity.pid if unit.identity else None,
-                    "ready": unit.ready.is_set(),
-                }
-                for unit in units
-            ],
+            "services": [{**unit.describe(), "url": unit.spec.url} for unit in units if unit.spec.is_service],
+            "units": [unit.describe() for unit in units],
         }
         write_json(self.home.state_file, state, mode=0o600)
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from kernel_platform.home import Home
 from kernel_platform.identity import Identity
@@ -127,6 +128,11 @@ class Unit:
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
             os.truncate(self.log, 0)
+
+    def describe(self) -> dict[str, Any]:
+        """As state.json has it."""
+        pid = self.identity.pid if self.identity else None
+        return {"name": self.spec.name, "replica": self.spec.replica, "pid": pid, "ready": self.ready.is_set()}
 
     def explain(self) -> str:
         """Why it does not become ready, as far as can be seen."""
