@@ -1,5 +1,7 @@
 """Renders every service's migrations as SQL and lets squawk judge what would lock or break a running installation."""
 
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,8 @@ SQUAWK = Path(sys.executable).parent / "squawk"
 
 # A service creates its tables in one transaction, before anything runs on them; identity columns and text are chosen types.
 EXCLUDED = "prefer-robust-stmts,prefer-bigint-over-int,prefer-bigint-over-smallint,require-timeout-settings"
+
+ALEMBICS_OWN = re.compile(r"CREATE TABLE alembic_version .*?;", re.DOTALL)
 
 
 def as_sql(migrations: Path) -> dict[str, str]:
@@ -35,14 +39,14 @@ def as_sql(migrations: Path) -> dict[str, str]:
             config, script, fn=upgrade, as_sql=True, starting_rev=start, destination_rev=step.revision
         ) as environment:
             environment.configure(dialect_name="postgresql", output_buffer=output, transaction_per_migration=False)
-            with environment.begin_transaction():
-                environment.run_migrations()
-        rendered[step.revision] = output.getvalue()
+            environment.run_migrations()
+        rendered[step.revision] = ALEMBICS_OWN.sub("", output.getvalue())
     return rendered
 
 
 def main() -> int:
     code = 0
+    quiet = {**os.environ, "NO_COLOR": "1"}
     for migrations in sorted(ROOT.glob("services/*/src/*/migrations")):
         service = migrations.parent.name
         with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +55,9 @@ def main() -> int:
                 files.append(Path(folder) / f"{service}-{revision}.sql")
                 files[-1].write_text(sql)
             command = [str(SQUAWK), "--assume-in-transaction", f"--exclude={EXCLUDED}", "--pg-version=18.0"]
-            judged = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)
+            judged = subprocess.run(
+                [*command, *map(str, files)], capture_output=True, text=True, check=False, env=quiet
+            )
         print(
             f"  {service}: {len(files)} migrations"
             + ("" if judged.returncode == 0 else f"\n{judged.stdout}{judged.stderr}")
