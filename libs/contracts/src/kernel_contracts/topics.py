@@ -59,7 +59,7 @@ TOPICS: Final = (
     Topic(
         PROCESS_COMMANDS,
         key="pid, or the creator's dedupe key",
-        producers=("scheduler-svc", "rules-svc", OTHERS),
+        producers=("scheduler-svc", "resource-svc", "rules-svc", OTHERS),
         consumers=("process-svc",),
         messages={
             types.CREATE_PROCESS: process.CreateProcess,

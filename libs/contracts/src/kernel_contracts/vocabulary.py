@@ -134,8 +134,9 @@ class Presence(StrEnum):
 
 
 class DenialReason(StrEnum):
-    """Why an allocation was denied, most severe first."""
+    """Why an allocation was denied, most severe first. `withdrawn`: its dispatch was given back before it came."""
 
+    WITHDRAWN = "withdrawn"
     UNKNOWN_RESOURCE = "unknown_resource"
     NOT_ELIGIBLE = "not_eligible"
     OUT_OF_SERVICE = "out_of_service"
