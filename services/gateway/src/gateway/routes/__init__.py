@@ -1,0 +1,42 @@
+"""What the public face offers, by noun."""
+
+from kernel_runtime.database import Database
+
+from gateway.operation import Operation
+from gateway.routes import (
+    commands,
+    dead_letters,
+    design,
+    events,
+    incidents,
+    me,
+    operators,
+    processes,
+    queues,
+    resources,
+    rules,
+    services,
+    stream,
+    why,
+)
+
+
+def operations(database: Database) -> list[Operation]:
+    """All of them; those that are asked for most come first, for paths are tried in this order."""
+    return [
+        *processes.HOT,
+        *commands.OPERATIONS,
+        *operators.OPERATIONS,
+        *processes.OPERATIONS,
+        *why.OPERATIONS,
+        *events.OPERATIONS,
+        *incidents.OPERATIONS,
+        *services.OPERATIONS,
+        *resources.OPERATIONS,
+        *queues.OPERATIONS,
+        *rules.OPERATIONS,
+        *design.OPERATIONS,
+        *dead_letters.OPERATIONS,
+        *stream.operations(database),
+        *me.OPERATIONS,
+    ]

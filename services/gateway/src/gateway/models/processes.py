@@ -1,0 +1,152 @@
+"""Processes as they are shown."""
+
+from typing import Any, Literal
+
+from kernel_contracts.base import Command, Event, JsonObject, Time
+from kernel_contracts.process import CreateProcess, Entity, ProcessFailure, WaitingFor
+from kernel_contracts.vocabulary import Outcome, ProcessState
+from pydantic import ConfigDict, Field
+
+
+class Process(Event):
+    """The process control block. `can` names the commands that its state allows now."""
+
+    pid: int
+    tenant: str
+    service: str
+    service_version: int
+    entity: Entity | None = None
+    operator: str | None = None
+    priority: int
+    state: ProcessState
+    outcome: Outcome | None = None
+    version: int
+    context: JsonObject = {}
+    output: JsonObject | None = None
+    parent: int | None = None
+    after: list[int] = []
+    queue: str
+    dispatch_id: str | None = None
+    attempt: int = 1
+    created_at: Time
+    ready_at: Time | None = None
+    started_at: Time | None = None
+    ended_at: Time | None = None
+    due: Time | None = None
+    not_before: Time | None = None
+    not_after: Time | None = None
+    incident: int | None = None
+    waiting_for: WaitingFor | None = None
+    can: list[str] = []
+
+
+class HistoryEntry(Event):
+    """One step of a process."""
+
+    version: int
+    type: str
+    state: ProcessState
+    at: Time
+    by: str
+    reason: str | None = None
+    cause: str | None = None
+    operator: str | None = None
+    changes: JsonObject = {}
+
+
+class History(Event):
+    items: list[HistoryEntry]
+    next: str | None = None
+
+
+class Tree(Event):
+    """A process with its children, and theirs."""
+
+    model_config = ConfigDict(extra="allow")
+
+    pid: int
+    service: str
+    state: ProcessState
+    children: list["Tree"] = []
+
+
+class Snapshot(Event):
+    """The context at one version. `verified`: its hash fits the stored bytes and the snapshot before."""
+
+    version: int
+    at: Time
+    context: JsonObject | None = None
+    hash: str
+    previous_hash: str | None = None
+    verified: bool
+
+
+class Holder(Event):
+    pid: int
+    until: Time | None = None
+
+
+class WhyBlocker(Event):
+    """Something that is missing, how much of it there is, and who holds it."""
+
+    requirement: Any
+    total: int | None = None
+    free: int | None = None
+    held_by: list[Holder] = []
+    detail: str | None = None
+
+
+class Eta(Event):
+    p50: Time | None = None
+    p90: Time | None = None
+
+
+class Why(Event):
+    """Why a process does not run, or what it is doing; `would_unblock` says what would change that."""
+
+    state: ProcessState
+    reason: str
+    position: int | None = None
+    blockers: list[WhyBlocker] = []
+    eta: Eta | None = None
+    would_unblock: list[Any] = []
+
+
+class Incident(Event):
+    id: int
+    pid: int
+    type: str
+    error: ProcessFailure
+    state: Literal["open", "resolved"]
+    assignee: str | None = None
+
+
+class CreateBatch(Command):
+    """Up to 1,000 processes to start; one bad item spoils no other."""
+
+    items: list[CreateProcess] = Field(min_length=1, max_length=1000)
+
+
+class BatchedCommand(Command):
+    """A command and its own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    pid: int
+    command: str
+
+
+class CommandBatch(Command):
+    """Up to 1,000 commands, carried out in order, one answer each."""
+
+    items: list[BatchedCommand] = Field(min_length=1, max_length=1000)
+
+
+class ResolveIncident(Command):
+    """What is to become of the process: try again, go on as if it had succeeded, go back, or end it."""
+
+    action: Literal["retry", "skip", "rollback", "terminate"]
+    context: JsonObject | None = None
+    output: JsonObject | None = None
+    version: int | None = None
+    reason: str | None = None

@@ -1,0 +1,91 @@
+"""Resources, operators and calendars as they are shown."""
+
+from typing import Any
+
+from kernel_contracts.base import Command, Event, Name, Time
+from kernel_contracts.process import ServiceDefinition
+from kernel_contracts.resource import OperatorDefinition, ResourceDefinition
+from kernel_contracts.vocabulary import Presence, ResourceStatus
+from pydantic import ConfigDict
+
+from gateway.models.processes import Process
+
+
+class Service(ServiceDefinition):
+    """A service definition as stored."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    version: int
+
+
+class Resource(ResourceDefinition):
+    """A resource and how much of it is in use."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: Name
+    id: str
+    version: int
+
+
+class Operator(OperatorDefinition):
+    """An operator, and whether it is there."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    version: int
+    presence: Presence = Presence.AVAILABLE
+
+
+class ResourceState(Event):
+    """Capacity and use at one instant."""
+
+    capacity: int
+    current_usage: int
+    available: int
+    next_change: Time | None = None
+    status: ResourceStatus | None = None
+
+
+class Allocation(Event):
+    """Units of a resource held by a process."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    resource: str
+    pid: int
+    units: int
+    dispatch_id: str | None = None
+
+
+class CalendarException(Command):
+    date: str
+    hours: list[list[Any]]
+    note: str | None = None
+
+
+class CalendarDefinition(Command):
+    """When a resource exists: windows by weekday, a third value in a window is the capacity in it."""
+
+    time_zone: str
+    weekly: dict[str, list[list[Any]]] = {}
+    exceptions: list[CalendarException] = []
+    holidays: str | None = None
+    layers: list[Name] = []
+
+
+class Calendar(CalendarDefinition):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    version: int
+
+
+class Tasks(Event):
+    """What an operator runs, and what it may run next, in the order of the queue."""
+
+    items: list[Process]
+    next: str | None = None

@@ -1,0 +1,124 @@
+"""Resources and calendars: what there is a limited amount of, and when."""
+
+from kernel_contracts.resource import ChangeStock, ResourceDefinition
+
+from gateway.models.resources import Allocation, Calendar, CalendarDefinition, Resource, ResourceState
+from gateway.operation import Answer, Body, Operation, Query
+from gateway.routes.answers import defined, one, part
+from gateway.routes.queries import INTEGER, PAGE, TIME
+
+OWNER, TAG, DESIGN = "resource-svc", "Resources", "Design"
+DEFINITION = {"type": "room", "kind": "exclusive", "capacity": 1, "labels": {"floor": "1"}}
+STORED = {"id": "room-101", "version": 1, "status": "in_service", **DEFINITION}
+CALENDAR = {
+    "time_zone": "Europe/Amsterdam",
+    "weekly": {"mon": [["09:00", "17:00"], ["18:00", "20:00", 2]]},
+    "exceptions": [{"date": "2026-12-24", "hours": [["09:00", "12:00"]], "note": "Christmas Eve"}],
+    "holidays": "NL",
+}
+OFFICE = {"id": "office", "version": 1, **CALENDAR}
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/calendars",
+        "Find calendars",
+        DESIGN,
+        part(Calendar, OFFICE),
+        owner=OWNER,
+        query=PAGE,
+    ),
+    Operation(
+        "GET",
+        "/v1/calendars/{id}",
+        "One calendar",
+        DESIGN,
+        one(Calendar, OFFICE),
+        owner=OWNER,
+        refuses=(404,),
+    ),
+    Operation(
+        "PUT",
+        "/v1/calendars/{id}",
+        "Define a calendar",
+        DESIGN,
+        defined(Calendar, OFFICE),
+        owner=OWNER,
+        body=Body(CalendarDefinition, {"office": CALENDAR}),
+        refuses=(404, 412),
+    ),
+    Operation(
+        "GET",
+        "/v1/resources",
+        "Find resources",
+        TAG,
+        part(Resource, STORED),
+        owner=OWNER,
+        query=(Query("type", "Of this type."), *PAGE),
+    ),
+    Operation(
+        "GET",
+        "/v1/resources/{id}",
+        "One resource",
+        TAG,
+        one(Resource, STORED),
+        owner=OWNER,
+        refuses=(404,),
+    ),
+    Operation(
+        "PUT",
+        "/v1/resources/{id}",
+        "Define a resource",
+        DESIGN,
+        defined(Resource, STORED),
+        owner=OWNER,
+        body=Body(
+            ResourceDefinition,
+            {
+                "room": DEFINITION,
+                "stock": {"type": "form-paper", "kind": "consumable", "stock": 5000, "reorder_at": 500},
+            },
+        ),
+        refuses=(409, 412),
+    ),
+    Operation(
+        "GET",
+        "/v1/resources/{id}/status",
+        "How much of it is free",
+        TAG,
+        {
+            200: Answer(
+                "Now, or at the time asked for.",
+                ResourceState,
+                {"capacity": 1, "current_usage": 1, "available": 0, "next_change": None},
+            )
+        },
+        owner=OWNER,
+        query=(Query("at", "Another time than now.", TIME),),
+        refuses=(404,),
+    ),
+    Operation(
+        "POST",
+        "/v1/resources/{id}/stock",
+        "Add to its stock, or take from it",
+        TAG,
+        {200: Answer("As it is now.", Resource, {**STORED, "kind": "consumable", "stock": 5200})},
+        owner=OWNER,
+        body=Body(ChangeStock, {"delivery": {"delta": 200, "reason": "delivery 881"}}),
+        refuses=(404, 409),
+    ),
+    Operation(
+        "GET",
+        "/v1/allocations",
+        "Who holds what",
+        TAG,
+        part(Allocation, {"resource": "anna", "pid": 4711, "units": 1, "dispatch_id": "d-4711-1"}),
+        owner=OWNER,
+        query=(
+            Query("pid", "Held by this process.", INTEGER),
+            Query("resource", "Of this resource."),
+            Query("at", "At this time.", TIME),
+            *PAGE,
+        ),
+    ),
+)
