@@ -7,9 +7,8 @@ The W3C trace context travels as the plain header `traceparent`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -19,12 +18,15 @@ MAX_DEPTH: Final = 64
 """A chain of causes longer than this is stopped."""
 
 
+MAX_TEXT: Final = 500
+"""Characters of an id, source, tenant or subject."""
+
+
 class EnvelopeError(ValueError):
     """The headers are not those of a CloudEvent of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The attributes of one message. `time` is RFC 3339 text: it is passed on far more often than it is computed with."""
 
     id: str
@@ -86,30 +88,52 @@ def decode(headers: Headers | None, *, default_tenant: str) -> Envelope:
     Publishers outside need only the attributes that CloudEvents requires: `ce_time` defaults to empty, the tenant to
     `default_tenant`.
     """
-    found = {key.lower(): _text(key, value) for key, value in headers or () if value is not None}
+    found = _read(headers)
     if found.get("ce_specversion") != SPEC_VERSION:
         raise EnvelopeError(
             f"header ce_specversion must be {SPEC_VERSION!r}, got {found.get('ce_specversion')!r}: "
             "publish a CloudEvent in Kafka's binary content mode"
         )
-    missing = [name for name in ("ce_id", "ce_type", "ce_source") if not found.get(name)]
-    if missing:
+    id, type, source = found.get("ce_id"), found.get("ce_type"), found.get("ce_source")
+    if not id or not type or not source:
+        missing = [name for name in ("ce_id", "ce_type", "ce_source") if not found.get(name)]
         raise EnvelopeError(f"required CloudEvents headers are missing: {', '.join(missing)}")
+    for name in ("ce_id", "ce_source", "ce_tenant", "ce_subject", "ce_correlationid", "ce_dispatchid"):
+        if name in found:
+            _check_text(name, found[name])
+    get = found.get
+    depth, version = get("ce_depth"), get("ce_aggregateversion")
     return Envelope(
-        id=found["ce_id"],
-        type=found["ce_type"],
-        source=found["ce_source"],
-        time=_time(found.get("ce_time", "")),
-        tenant=found.get("ce_tenant") or default_tenant,
-        subject=found.get("ce_subject"),
-        causation=found.get("ce_causationid"),
-        correlation=found.get("ce_correlationid"),
-        depth=_count("ce_depth", found.get("ce_depth", "0")),
-        version=_count("ce_aggregateversion", found["ce_aggregateversion"]) if "ce_aggregateversion" in found else None,
-        dispatch=found.get("ce_dispatchid"),
-        give=found.get("ce_give"),
-        traceparent=found.get("traceparent"),
+        id,
+        type,
+        source,
+        _time(get("ce_time", "")),
+        get("ce_tenant") or default_tenant,
+        get("ce_subject"),
+        get("ce_causationid"),
+        get("ce_correlationid"),
+        0 if depth is None else _count("ce_depth", depth),
+        None if version is None else _count("ce_aggregateversion", version),
+        get("ce_dispatchid"),
+        get("ce_give"),
+        get("traceparent"),
     )
+
+
+def _read(headers: Headers | None) -> dict[str, str]:
+    """Header names as the binding has them; in lower case where a publisher wrote them otherwise."""
+    try:
+        found = {key: str(value, "utf-8") for key, value in headers or ()}
+    except (UnicodeDecodeError, TypeError):
+        found = {key: _text(key, value) for key, value in headers or () if value is not None}
+    if "ce_specversion" not in found:
+        found = {key.lower(): value for key, value in found.items()}
+    return found
+
+
+def _check_text(name: str, value: str) -> None:
+    if len(value) > MAX_TEXT or "\x00" in value:
+        raise EnvelopeError(f"header {name} must have {MAX_TEXT} characters at most and no U+0000")
 
 
 def event_headers(names: Iterable[str], headers: Headers) -> dict[str, str]:

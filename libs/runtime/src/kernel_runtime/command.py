@@ -3,16 +3,15 @@
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from kernel_contracts.envelope import Envelope, encode
+from kernel_contracts.envelope import CONTENT_TYPE, SPEC_VERSION, Envelope, decode
 
 from kernel_runtime.problem import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Where something comes from: the id of the message or request before it, and of the chain as a whole."""
 
     message: str | None
@@ -41,6 +40,8 @@ class Command:
     roles: frozenset[str] = frozenset()
     operator: str | None = None
     weight: int = 1
+    key: tuple[str, bytes] | None = None
+    """Topic and key where it came from Kafka: it is never carried out after an earlier one of the same key has broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,18 @@ def json_answer(value: Any, status: int = 200, **headers: str) -> Answer:
     return Answer(status, orjson.dumps(value), {name.replace("_", "-"): text for name, text in headers.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One record to publish, written to the outbox in the transaction of what it tells."""
+class Message(NamedTuple):
+    """One record to publish, written to the outbox in the transaction of what it tells. `headers` is a JSON object."""
 
     topic: str
     key: str
     body: bytes
-    envelope: Envelope
+    headers: str
 
     @property
-    def headers(self) -> bytes:
-        return orjson.dumps(encode(self.envelope))
+    def envelope(self) -> Envelope:
+        """What `headers` say; for tests."""
+        return decode([(name, value.encode()) for name, value in orjson.loads(self.headers).items()], default_tenant="")
 
 
 def message(
@@ -91,26 +92,30 @@ def message(
     give: str | None = None,
 ) -> Message:
     """A message that follows from `cause`: one deeper in the same chain."""
-    return Message(
-        topic,
-        key,
-        body,
-        Envelope(
-            id=id,
-            type=type,
-            source=source,
-            time=at.isoformat(),
-            tenant=tenant,
-            subject=subject,
-            causation=cause.message,
-            correlation=cause.correlation,
-            depth=cause.depth,
-            version=version,
-            dispatch=dispatch,
-            give=give,
-            traceparent=cause.traceparent,
-        ),
-    )
+    headers = {
+        "ce_specversion": SPEC_VERSION,
+        "ce_id": id,
+        "ce_type": type,
+        "ce_source": source,
+        "ce_time": at.isoformat(),
+        "ce_tenant": tenant,
+        "ce_depth": str(cause.depth),
+        "content-type": CONTENT_TYPE,
+        "ce_correlationid": cause.correlation,
+    }
+    if subject is not None:
+        headers["ce_subject"] = subject
+    if cause.message is not None:
+        headers["ce_causationid"] = cause.message
+    if version is not None:
+        headers["ce_aggregateversion"] = str(version)
+    if dispatch is not None:
+        headers["ce_dispatchid"] = dispatch
+    if give is not None:
+        headers["ce_give"] = give
+    if cause.traceparent is not None:
+        headers["traceparent"] = cause.traceparent
+    return Message(topic, key, body, orjson.dumps(headers).decode())
 
 
 def fingerprint(name: str, raw: bytes) -> bytes:

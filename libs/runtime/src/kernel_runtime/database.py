@@ -15,27 +15,44 @@ Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    ConnectionError,
     TimeoutError,
     OSError,
 )
-"""Postgres could not be reached or went away: nothing is wrong with the work, try again."""
+"""Postgres could not be reached, went away or is in trouble. Ask `is_away`: InterfaceError is raised for wrong values too."""
 
 AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 """The transaction lost against another: the same again, from the start."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether nothing is wrong with the work, so that trying again is right."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError) and not str(error).startswith("the server expects ")
+    return isinstance(error, AWAY)
 
 
 class UnknownOutcomeError(Exception):
     """The connection broke while it committed, and Postgres could not be asked what became of it."""
 
 
+class TransactionId:
+    """The id of one transaction, where the block has asked for it with another question: it saves asking again."""
+
+    value: int | None = None
+    """0 where nothing was written."""
+
+
 class Database:
-    """A pool. Sessions wait at most `lock_timeout` for a row, and never sit in a transaction longer than a lease lasts."""
+    """A pool. Sessions wait at most `lock_timeout` for a row, and never sit in a transaction longer than a lease lasts.
+
+    Connections come back to the pool as they are (no RESET, it would cost a round trip): SET LOCAL only.
+    """
 
     def __init__(self, url: str, *, name: str, max_size: int = 6) -> None:
         self._url = url
@@ -55,19 +72,25 @@ class Database:
                     timeout=5,
                     command_timeout=30,
                     max_inactive_connection_lifetime=600,
-                    server_settings={
-                        "application_name": self._name,
-                        "idle_in_transaction_session_timeout": "4000",
-                        "lock_timeout": "10000",
-                        "jit": "off",
-                        "plan_cache_mode": "force_generic_plan",
-                    },
+                    max_queries=0x7FFFFFFF,
+                    reset=_as_it_is,
+                    server_settings=self._session(),
                 )
                 return
             except AWAY as error:
                 log.warning("database.away", error=str(error) or type(error).__name__)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
+
+    def _session(self, **more: str) -> dict[str, str]:
+        return {
+            "application_name": self._name,
+            "idle_in_transaction_session_timeout": "4000",
+            "lock_timeout": "10000",
+            "jit": "off",
+            "plan_cache_mode": "force_generic_plan",
+            **more,
+        }
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -87,7 +110,18 @@ class Database:
             yield connection
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def own_connection(self, **session: str) -> AsyncIterator[asyncpg.Connection]:
+        """One outside the pool, with session settings of its own."""
+        connection = await asyncpg.connect(
+            self._url, timeout=5, command_timeout=30, server_settings=self._session(**session)
+        )
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, identity: TransactionId | None = None) -> AsyncIterator[Connection]:
         """Commits at the end of the block. Raises UnknownOutcomeError where not even Postgres can say whether it did.
 
         A commit whose answer was cut off is looked up by its transaction id (`pg_xact_status`), so the caller learns the
@@ -100,7 +134,9 @@ class Database:
             await transaction.start()
             try:
                 yield connection
-                xid = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text::bigint")
+                xid = identity.value if identity is not None else None
+                if xid is None:
+                    xid = await connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text::bigint")
             except BaseException:
                 await _shielded(_roll_back(transaction, connection))
                 raise
@@ -108,7 +144,7 @@ class Database:
                 await _shielded(transaction.commit())
             except AWAY:
                 connection.terminate()
-                if xid is not None and not await self._committed(xid):
+                if xid and not await self._committed(xid):
                     raise
         finally:
             await _shielded(self._give_back(connection))
@@ -135,6 +171,10 @@ class Database:
         raise UnknownOutcomeError(f"the outcome of transaction {xid} is not known")
 
 
+async def _as_it_is(_: asyncpg.Connection) -> None:
+    """asyncpg has rolled back what was open; there is nothing else to clear."""
+
+
 async def _roll_back(transaction: Any, connection: Connection) -> None:
     try:
         await asyncio.wait_for(transaction.rollback(), 2)
@@ -149,4 +189,6 @@ async def _shielded(work: Any) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task], timeout=5)
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            log.info("database.ended_badly", error=repr(task.exception()))
         raise

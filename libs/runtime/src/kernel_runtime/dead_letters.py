@@ -4,7 +4,7 @@ A message that broke is `dead`; later ones with its key are `parked` behind it, 
 publishes the (edited) message again and then what was parked; discard publishes what was parked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,10 +44,17 @@ _PUBLISH = """
 INSERT INTO outbox (topic, key, headers, body) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[])
 """
 
+_FORGET = """
+DELETE FROM attempt USING unnest($1::text[], $2::int[], $3::bigint[]) AS gone (topic, partition, "offset")
+WHERE attempt.topic = gone.topic AND attempt.partition = gone.partition AND attempt."offset" = gone."offset"
+"""
+MAX_TOLD = 1_000_000
+"""Bytes of a body on TOPIC-dlq; the table keeps all of it."""
+
 
 async def count_attempt(connection: Connection, raw: RawMessage, reason: str) -> int:
     """How often this message has been tried now, counted in the database: it outlives the process."""
-    count = await connection.fetchval(_COUNT, raw.topic, raw.partition, raw.offset, reason[:2000])
+    count = await connection.fetchval(_COUNT, raw.topic, raw.partition, raw.offset, _clean(reason))
     assert isinstance(count, int)
     return count
 
@@ -66,7 +73,7 @@ async def bury(connection: Connection, letters: Sequence[tuple[RawMessage, str, 
                 pack(raw.headers),
                 raw.value,
                 state,
-                reason[:2000],
+                _clean(reason),
                 attempts,
             )
             for raw, state, reason, attempts in letters
@@ -76,25 +83,41 @@ async def bury(connection: Connection, letters: Sequence[tuple[RawMessage, str, 
     async with connection.transaction():
         rows = await connection.fetch(_BURY, *map(list, columns))
         new = {(row["topic"], row["partition"], row["offset"]) for row in rows if row["state"] == "dead"}
-        told = [letter for letter in letters if (letter[0].topic, letter[0].partition, letter[0].offset) in new]
+        told = [
+            letter
+            for letter in letters
+            if (letter[0].topic, letter[0].partition, letter[0].offset) in new and BY_NAME[letter[0].topic].dead_letters
+        ]
         await connection.execute(
             _PUBLISH,
             [BY_NAME[raw.topic].dlq for raw, *_ in told],
-            [(raw.key or b"").decode("utf-8", "replace") for raw, *_ in told],
+            [_readable(raw.key) for raw, *_ in told],
             [
-                orjson.dumps(
-                    [
-                        *((name, value.decode("utf-8", "replace")) for name, value in raw.headers if value is not None),
-                        ("kernel-dlq-reason", reason[:2000]),
-                        ("kernel-dlq-consumer", consumer),
-                        ("kernel-dlq-position", f"{raw.partition}:{raw.offset}"),
-                        ("kernel-dlq-attempts", str(attempts)),
-                    ]
+                pack(
+                    raw.headers,
+                    **{
+                        "kernel-dlq-reason": _clean(reason),
+                        "kernel-dlq-consumer": consumer,
+                        "kernel-dlq-position": f"{raw.partition}:{raw.offset}",
+                        "kernel-dlq-attempts": str(attempts),
+                        "kernel-dlq-bytes": str(len(raw.value or b"")),
+                    },
                 ).decode()
                 for raw, _, reason, attempts in told
             ],
-            [raw.value or b"" for raw, *_ in told],
+            [(raw.value or b"")[:MAX_TOLD] for raw, *_ in told],
         )
+        await forget_attempts(connection, [raw for raw, *_ in letters])
+
+
+async def forget_attempts(connection: Connection, raws: Iterable[RawMessage]) -> None:
+    """They were carried out after all."""
+    await connection.execute(_FORGET, *_positions(raws))
+
+
+def _positions(raws: Iterable[RawMessage]) -> tuple[list[str], list[int], list[int]]:
+    raws = list(raws)
+    return [raw.topic for raw in raws], [raw.partition for raw in raws], [raw.offset for raw in raws]
 
 
 async def dead_keys(connection: Connection) -> set[tuple[str, bytes]]:
@@ -105,11 +128,18 @@ async def dead_keys(connection: Connection) -> set[tuple[str, bytes]]:
     return {(row["topic"], row["key"]) for row in rows}
 
 
-def pack(headers: Sequence[tuple[str, bytes]]) -> bytes:
-    """Headers as JSON; bytes that are not UTF-8 become replacement characters."""
-    return orjson.dumps(
-        [(name, value.decode("utf-8", "replace") if value is not None else "") for name, value in headers]
-    )
+def pack(headers: Sequence[tuple[str, bytes]], **more: str) -> bytes:
+    """Headers as a JSON object; bytes that are not UTF-8 become replacement characters, of several alike the last stays."""
+    return orjson.dumps({**{name: _readable(value) for name, value in headers}, **more})
+
+
+def _clean(reason: str) -> str:
+    return reason[:2000].replace("\x00", "\ufffd")
+
+
+def _readable(value: bytes | None) -> str:
+    """Text that Postgres can hold."""
+    return (value or b"").decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 async def listed(connection: Connection, states: Sequence[str], limit: int, before: int | None) -> list[dict[str, Any]]:
@@ -131,9 +161,9 @@ def _told(row: Any) -> dict[str, Any]:
         "topic": row["topic"],
         "partition": row["partition"],
         "offset": row["offset"],
-        "key": (row["key"] or b"").decode("utf-8", "replace"),
+        "key": _readable(row["key"]),
         "headers": dict(orjson.loads(row["headers"])),
-        "value": (row["body"] or b"").decode("utf-8", "replace"),
+        "value": _readable(row["body"]),
         "state": row["state"],
         "reason": row["reason"],
         "attempts": row["attempts"],
@@ -142,7 +172,10 @@ def _told(row: Any) -> dict[str, Any]:
 
 
 async def settle(connection: Connection, id: int, *, replay: bool, value: bytes | None) -> bool:
-    """Replays or discards one dead letter, and lets go what was parked behind it. False where it is not `dead` any more."""
+    """Replays or discards one dead letter, and lets go what was parked behind it. False where it is not `dead` any more.
+
+    Where other dead letters of its key wait, what is parked waits for them too.
+    """
     async with connection.transaction():
         row = await connection.fetchrow(
             "UPDATE dead_letter SET state = $2, settled_at = clock_timestamp() WHERE id = $1 AND state = 'dead'"
@@ -156,9 +189,9 @@ async def settle(connection: Connection, id: int, *, replay: bool, value: bytes 
             await connection.execute(
                 _PUBLISH,
                 [row["topic"]],
-                [(row["key"] or b"").decode("utf-8", "replace")],
+                [_readable(row["key"])],
                 [row["headers"].decode()],
-                [row["body"] if value is None else value],
+                [(row["body"] or b"") if value is None else value],
             )
         others = await connection.fetchval(
             "SELECT count(*) FROM dead_letter WHERE topic = $1 AND key = $2 AND state = 'dead' AND attempts > 0",
@@ -166,12 +199,18 @@ async def settle(connection: Connection, id: int, *, replay: bool, value: bytes 
             row["key"],
         )
         if not others and row["key"] is not None:
-            await connection.execute(
+            freed = await connection.fetch(
                 "WITH freed AS (UPDATE dead_letter SET state = 'replayed', settled_at = clock_timestamp()"
-                " WHERE topic = $1 AND key = $2 AND state = 'parked' RETURNING id, topic, key, headers, body)"
-                " INSERT INTO outbox (topic, key, headers, body)"
-                " SELECT topic, convert_from(key, 'UTF8'), convert_from(headers, 'UTF8'), body FROM freed ORDER BY id",
+                " WHERE topic = $1 AND key = $2 AND state = 'parked' RETURNING id, headers, body)"
+                " SELECT headers, body FROM freed ORDER BY id",
                 row["topic"],
                 row["key"],
+            )
+            await connection.execute(
+                _PUBLISH,
+                [row["topic"]] * len(freed),
+                [_readable(row["key"])] * len(freed),
+                [each["headers"].decode() for each in freed],
+                [each["body"] or b"" for each in freed],
             )
         return True

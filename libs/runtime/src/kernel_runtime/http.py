@@ -4,7 +4,10 @@ Only the gateway calls. It has checked the token; here the shared secret shows t
 whom it speaks.
 """
 
+import functools
 import hmac
+import json
+import math
 import re
 import time
 import uuid
@@ -14,6 +17,7 @@ from typing import Any, TypeVar
 
 import orjson
 import structlog
+from prometheus_client import Histogram
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,7 +27,7 @@ from starlette.routing import BaseRoute
 
 from kernel_runtime import metrics
 from kernel_runtime.command import Cause, Command, Result, fingerprint
-from kernel_runtime.database import AWAY
+from kernel_runtime.database import AWAY, is_away
 from kernel_runtime.problem import MEDIA_TYPE, Problem, ProblemError, invalid, unavailable, validation_problem
 
 log = structlog.get_logger()
@@ -35,7 +39,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY = 4 * 1024 * 1024
 MAX_DEPTH = 64
-_HUGE_NUMBER = re.compile(rb"[0-9]{19}|[eE]\+?[0-9]{3}")
+_SUSPECT = re.compile(rb"[0-9]{19}|[0-9][eE]\+?[0-9]{3}|NaN|Infinity|\\u0000")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +59,29 @@ class Caller:
 
 def caller(request: Request) -> Caller:
     """From the gateway's headers; raises ProblemError where If-Match is not a version."""
-    headers = request.headers
-    id = headers.get("x-request-id") or uuid.uuid4().hex
+    headers = {name: _text(value) for name, value in request.scope["headers"] if name in _ABOUT_CALLER}
+    id = headers.get(b"x-request-id", "")[:200] or uuid.uuid4().hex
+    trace = headers.get(b"traceparent", "")
     return Caller(
-        tenant=headers.get("x-kernel-tenant", "main"),
-        principal=headers.get("x-kernel-principal", "unknown"),
-        roles=frozenset(filter(None, headers.get("x-kernel-roles", "").split(","))),
-        operator=headers.get("x-kernel-operator"),
-        key=headers.get("idempotency-key"),
-        if_match=_version(headers.get("if-match")),
-        cause=Cause(id, id, 0, headers.get("traceparent")),
+        tenant=headers.get(b"x-kernel-tenant") or "main",
+        principal=headers.get(b"x-kernel-principal") or "unknown",
+        roles=frozenset(filter(None, headers.get(b"x-kernel-roles", "").split(","))),
+        operator=headers.get(b"x-kernel-operator") or None,
+        key=headers.get(b"idempotency-key") or None,
+        if_match=_version(headers.get(b"if-match")),
+        cause=Cause(id, id, 0, trace if _TRACEPARENT.fullmatch(trace) else None),
     )
+
+
+_ABOUT_CALLER = frozenset(
+    b"x-request-id x-kernel-tenant x-kernel-principal x-kernel-roles x-kernel-operator"
+    b" idempotency-key if-match traceparent".split()
+)
+
+
+def _text(value: bytes) -> str:
+    """Names of people and roles are UTF-8 in the gateway's headers."""
+    return value.decode("utf-8", "replace")
 
 
 def command(who: Caller, name: str, body: Any, raw: bytes, *, target: object = "", weight: int = 1) -> Command:
@@ -88,7 +105,10 @@ async def read(request: Request, model: type[M], **fixed: Any) -> tuple[M, bytes
     """The body as `model`, with what the address fixes, and the raw bytes; raises ProblemError with pointers."""
     raw = await body(request)
     try:
-        content = model.model_validate(_object(raw or b"{}") | fixed) if fixed else model.model_validate_json(raw)
+        raw_or_empty = raw or b"{}"
+        content = (
+            model.model_validate(_object(raw_or_empty) | fixed) if fixed else model.model_validate_json(raw_or_empty)
+        )
     except ValidationError as error:
         raise ProblemError(validation_problem(error, _parsed(raw))) from None
     return content, raw
@@ -103,26 +123,30 @@ def _parsed(raw: bytes) -> Any:
 
 async def body(request: Request) -> bytes:
     """The raw body; 413 over 4 MiB, 422 where it holds what can't be stored exactly (NUL, numbers beyond 64 bits)."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > MAX_BODY:
+        raise ProblemError(_TOO_LARGE)
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > MAX_BODY:
-            raise ProblemError(Problem(413, "Content too large", f"A body may have {MAX_BODY:,} bytes at most."))
+            raise ProblemError(_TOO_LARGE)
         chunks.append(chunk)
     raw = b"".join(chunks)
     check_json(raw)
     return raw
 
 
+_TOO_LARGE = Problem(413, "Content too large", f"A body may have {MAX_BODY:,} bytes at most.")
+
+
 def check_json(raw: bytes) -> None:
     """Raises ProblemError where JSON text nests too deep or has what Postgres or a double can't hold."""
-    if b"\\u0000" in raw:
-        raise ProblemError(invalid("The character U+0000 can't be stored. Remove it from the text."))
     if _too_deep(raw):
         raise ProblemError(invalid(f"The JSON nests deeper than {MAX_DEPTH} levels."))
-    if _HUGE_NUMBER.search(raw):
-        _check_numbers(raw)
+    if _SUSPECT.search(raw):
+        _check_values(raw)
 
 
 def _too_deep(raw: bytes) -> bool:
@@ -149,20 +173,45 @@ def _too_deep(raw: bytes) -> bool:
     return False
 
 
-def _check_numbers(raw: bytes) -> None:
+def _check_values(raw: bytes) -> None:
+    """Slow and exact, for the few bodies that look suspicious."""
     try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        value = json.loads(raw, parse_int=_whole, parse_float=_real, parse_constant=_no_number)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ProblemError(Problem(400, "Malformed JSON", f"The body is not JSON that we read: {error}")) from None
+    if b"u0000" in raw and _has_nul(value):
+        raise ProblemError(invalid("The character U+0000 can't be stored. Remove it from the text."))
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise ProblemError(invalid("A whole number has more than 64 bits. Send it as a string."))
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    if not math.isfinite(number := float(digits)):
+        raise ProblemError(invalid("A number is too large for a double. Send it as a string."))
+    return number
+
+
+def _no_number(name: str) -> None:
+    raise ProblemError(Problem(400, "Malformed JSON", f"{name} is not JSON. Leave it out, or send null or a string."))
+
+
+def _has_nul(value: Any) -> bool:
     stack = [value]
     while stack:
         item = stack.pop()
-        if isinstance(item, dict):
+        if isinstance(item, str):
+            if "\x00" in item:
+                return True
+        elif isinstance(item, dict):
+            stack.extend(item)
             stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
-        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
-            raise ProblemError(invalid("A whole number has more than 64 bits. Send it as a string."))
+    return False
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -216,8 +265,7 @@ def application(
         exception_handlers={
             ProblemError: _on_problem,
             HTTPException: _on_http,
-            **dict.fromkeys(AWAY, _on_defect),
-            Exception: _on_defect,
+            **dict.fromkeys((*AWAY, ClientDisconnect), _on_failure),
         },
     )
     return Door(app, internal_token, open_paths | {"/health/live", "/health/ready", "/metrics"})
@@ -233,17 +281,15 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await send({"type": "websocket.close", "code": 1008})
             return
         headers = dict(scope["headers"])
-        if scope["path"] not in self._open:
-            token = headers.get(b"x-kernel-token", b"")
-            if not hmac.compare_digest(token, self._token):
-                refusal = Problem(403, "Forbidden", "Inner addresses are for the gateway. Call the gateway instead.")
-                await problem_response(refusal)(scope, receive, send)
-                return
+        path = scope["path"]
+        if path not in self._open and not hmac.compare_digest(headers.get(b"x-kernel-token", b""), self._token):
+            await problem_response(_FOR_THE_GATEWAY)(scope, receive, send)
+            return
         started = time.perf_counter()
-        status = 500
+        status = 0
 
         async def sending(event: MutableMapping[str, Any]) -> None:
             nonlocal status
@@ -253,14 +299,29 @@ class Door:
 
         with structlog.contextvars.bound_contextvars(
             request=headers.get(b"x-request-id", b"").decode("latin-1"),
-            tenant=headers.get(b"x-kernel-tenant", b"").decode("latin-1"),
+            tenant=_text(headers.get(b"x-kernel-tenant", b"")),
         ):
             try:
                 await self._app(scope, receive, sending)
+            except Exception as error:
+                if status:
+                    raise
+                await _failure_response(path, error)(scope, receive, sending)
             finally:
-                route = scope.get("route")
-                path = getattr(route, "path", "unmatched")
-                metrics.HTTP_SECONDS.labels(path, scope["method"], str(status)).observe(time.perf_counter() - started)
+                route = getattr(scope.get("route"), "path", "unmatched")
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                _seconds(route, method, status).observe(time.perf_counter() - started)
+
+
+_FOR_THE_GATEWAY = Problem(403, "Forbidden", "Inner addresses are for the gateway. Call the gateway instead.")
+
+
+@functools.cache
+def _seconds(route: str, method: str, status: int) -> Histogram:
+    return metrics.HTTP_SECONDS.labels(route, method, str(status))
+
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 async def _on_problem(_: Request, error: Exception) -> Response:
@@ -275,10 +336,14 @@ async def _on_http(_: Request, error: Exception) -> Response:
     )
 
 
-async def _on_defect(request: Request, error: Exception) -> Response:
+async def _on_failure(request: Request, error: Exception) -> Response:
+    return _failure_response(request.url.path, error)
+
+
+def _failure_response(path: str, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)
-    if isinstance(error, AWAY):
+    if is_away(error):
         return problem_response(unavailable("The database is away. Try again in a moment."))
-    log.error("http.defect", path=request.url.path, exc_info=error)
+    log.error("http.defect", path=path, exc_info=error)
     return problem_response(Problem(500, "Internal error", "This is a defect of ours; it was logged."))

@@ -30,6 +30,10 @@ DELETE FROM inbox WHERE id IN (
 """
 
 
+_PASSING = frozenset((429, 500, 503))
+"""Problems of the moment: the same id may be tried again."""
+
+
 async def look_up(connection: Connection, commands: Sequence[Command]) -> dict[str, Result]:
     """What is remembered of these commands, by id."""
     wanted = {command.id: command for command in commands if command.fingerprint is not None}
@@ -43,7 +47,7 @@ async def remember(connection: Connection, done: Mapping[Command, Result]) -> No
     rows = sorted(
         (command.id, command.fingerprint, *_parts(result))
         for command, result in done.items()
-        if command.fingerprint is not None
+        if command.fingerprint is not None and not (isinstance(result, Problem) and result.status in _PASSING)
     )
     if not rows:
         return

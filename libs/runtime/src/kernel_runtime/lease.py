@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import structlog
 
-from kernel_runtime.database import AWAY, Connection, Database
+from kernel_runtime.database import AWAY, Connection, Database, is_away
 
 log = structlog.get_logger()
 
@@ -38,51 +38,59 @@ class Lease:
 
     def __init__(self, database: Database, name: str, holder: str, ttl: float) -> None:
         self._database = database
-        self._name = name
+        self.name = name
         self._holder = holder
         self._ttl = ttl
         self.epoch: int | None = None
         self.held = asyncio.Event()
+        self._lost = asyncio.Event()
 
     async def keep(self) -> None:
         """Claims and renews until cancelled, then gives it up. Runs as a task of its own."""
         try:
             while True:
+                self._lost.clear()
+                pause = self._ttl / 3
                 try:
                     await self._step()
                 except (*AWAY, asyncpg.PostgresError) as error:
-                    log.warning("lease.unsure", lease=self._name, error=str(error) or type(error).__name__)
+                    log.warning("lease.unsure", lease=self.name, error=str(error) or type(error).__name__)
                     self.lost()
-                await asyncio.sleep(self._ttl / 3)
+                    self._lost.clear()
+                    pause = min(0.25, pause)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._lost.wait()
         finally:
             await self._give_up()
 
     async def check(self, connection: Connection) -> None:
         """Inside the holder's transaction: raises LeaseLostError where the epoch is no longer the newest."""
         row = await connection.fetchval(
-            "SELECT 1 FROM lease WHERE name = $1 AND epoch = $2 FOR SHARE", self._name, self.epoch
+            "SELECT 1 FROM lease WHERE name = $1 AND epoch = $2 FOR SHARE", self.name, self.epoch
         )
         if row is None:
             self.lost()
-            raise LeaseLostError(f"lease {self._name} was taken over")
+            raise LeaseLostError(f"lease {self.name} was taken over")
 
     def lost(self) -> None:
         """Called by whoever notices; the next step of `keep` tries to claim it again."""
         if self.epoch is not None:
-            log.warning("lease.lost", lease=self._name, epoch=self.epoch)
+            log.warning("lease.lost", lease=self.name, epoch=self.epoch)
         self.epoch = None
         self.held.clear()
+        self._lost.set()
 
     async def _step(self) -> None:
         async with self._database.connection() as connection:
             if self.epoch is None:
-                epoch = await connection.fetchval(_CLAIM, self._name, self._holder, self._ttl)
+                epoch = await connection.fetchval(_CLAIM, self.name, self._holder, self._ttl)
                 if epoch is not None:
                     self.epoch = epoch
                     self.held.set()
-                    log.info("lease.claimed", lease=self._name, epoch=epoch)
+                    log.info("lease.claimed", lease=self.name, epoch=epoch)
             else:
-                status = await connection.execute(_RENEW, self._name, self._holder, self.epoch, self._ttl)
+                status = await connection.execute(_RENEW, self.name, self._holder, self.epoch, self._ttl)
                 if status != "UPDATE 1":
                     self.lost()
 
@@ -92,11 +100,14 @@ class Lease:
         if epoch is not None:
             with contextlib.suppress(*AWAY, asyncpg.PostgresError):
                 async with self._database.connection() as connection:
-                    await connection.execute(_GIVE_UP, self._name, self._holder, epoch)
+                    await connection.execute(_GIVE_UP, self.name, self._holder, epoch)
 
 
 async def while_held(lease: Lease, work: Callable[[int], Awaitable[None]]) -> None:
-    """Runs `work(epoch)` whenever the lease is held, and cancels it when the lease is lost. Forever."""
+    """Runs `work(epoch)` whenever the lease is held, and cancels it when the lease is lost. Forever.
+
+    Postgres away: the work starts anew once the lease is held again. Anything else that it raises ends this too.
+    """
     while True:
         await lease.held.wait()
         epoch = lease.epoch
@@ -106,11 +117,16 @@ async def while_held(lease: Lease, work: Callable[[int], Awaitable[None]]) -> No
         try:
             while not task.done() and lease.epoch == epoch:
                 await asyncio.wait([task], timeout=0.25)
-            if task.done():
-                task.result()
-        except LeaseLostError:
-            pass
         finally:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, LeaseLostError):
-                await task
+            await asyncio.wait([task])
+        if task.cancelled():
+            continue
+        error = task.exception()
+        if error is None:
+            await asyncio.sleep(0.05)
+        elif is_away(error):
+            log.warning("lease.work_interrupted", lease=lease.name, error=str(error) or type(error).__name__)
+            await asyncio.sleep(0.25)
+        elif not isinstance(error, LeaseLostError):
+            raise error

@@ -22,7 +22,7 @@ async def add(connection: Connection, messages: Sequence[Message]) -> None:
             _INSERT,
             [message.topic for message in messages],
             [message.key for message in messages],
-            [message.headers.decode() for message in messages],
+            [message.headers for message in messages],
             [message.body for message in messages],
         )
 

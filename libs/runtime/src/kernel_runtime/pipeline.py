@@ -2,21 +2,22 @@
 
 What queued up is one batch: drop what was done already, load what they touch, decide in memory and in order, save in bulk,
 commit; then callers are answered, and the relay publishes. A batch never waits to fill. A refusal never spoils its batch; a
-command that breaks the batch is found by trying them one by one.
+command that breaks the batch is found by halving it.
 """
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
 
-from kernel_runtime import inbox, metrics, outbox
-from kernel_runtime.command import Command, Message, Result
-from kernel_runtime.database import AGAIN, AWAY, Connection, Database, UnknownOutcomeError
+from kernel_runtime import database, inbox, metrics, outbox
+from kernel_runtime.command import Answer, Command, Message, Result
+from kernel_runtime.database import AGAIN, Connection, Database, TransactionId, UnknownOutcomeError
 from kernel_runtime.lease import LeaseLostError
 from kernel_runtime.problem import Problem, overloaded, unavailable
 
@@ -50,7 +51,22 @@ class Work(Protocol):
 Handler = Callable[[Any, Command, datetime], Result]
 """Decides one command on the loaded work: `handler(work, command, now)`. Changes the work only when it can't fail any more."""
 
+Outcome = Result | Exception
+"""An exception only for what came from Kafka: it could not be carried out."""
+
 TRIES = 8
+
+
+class BehindError(Exception):
+    """An earlier command of the same key broke; this one was not tried."""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """What came together is answered together."""
+
+    commands: Sequence[Command]
+    future: asyncio.Future[list[Outcome]]
 
 
 class Pipeline:
@@ -76,7 +92,7 @@ class Pipeline:
         self._committed = committed
         self._batch_size = batch_size
         self._queue_size = queue_size
-        self._queue: deque[tuple[Command, asyncio.Future[Result]]] = deque()
+        self._queue: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self.blocked: str | None = None
         """Set by health checks: why nothing new is taken over HTTP."""
@@ -87,60 +103,86 @@ class Pipeline:
             return unavailable(self.blocked)
         if len(self._queue) >= self._queue_size:
             return overloaded("Too many commands wait to be carried out. Try again in a moment.")
-        return await self._enqueue(command)
+        (result,) = await self._enqueue((command,))
+        assert not isinstance(result, Exception)
+        return result
 
-    async def submit_all(self, commands: Sequence[Command]) -> list[Result | BaseException]:
+    async def submit_all(self, commands: Sequence[Command]) -> list[Outcome]:
         """From Kafka, in order; an exception stands for a command that could not be carried out (see `is_away`)."""
-        futures = [self._enqueue(command) for command in commands]
-        return await asyncio.gather(*futures, return_exceptions=True)
+        return await self._enqueue(commands) if commands else []
 
-    def _enqueue(self, command: Command) -> asyncio.Future[Result]:
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append((command, future))
+    def _enqueue(self, commands: Sequence[Command]) -> asyncio.Future[list[Outcome]]:
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Item(commands, future))
         self._arrived.set()
         return future
 
     async def run(self) -> None:
-        """The lane; forever."""
-        while True:
-            if not self._queue:
-                self._arrived.clear()
-                await self._arrived.wait()
-            batch: list[tuple[Command, asyncio.Future[Result]]] = []
-            weight = 0
-            while self._queue and weight < self._batch_size:
-                item = self._queue.popleft()
-                batch.append(item)
-                weight += item[0].weight
-            metrics.QUEUE.set(len(self._queue))
-            metrics.BATCH_SIZE.observe(weight)
-            try:
-                await self._answer(batch)
-            except asyncio.CancelledError:
-                for _, future in batch:
-                    _settle(
-                        future,
-                        unavailable("The service is stopping. Try again; use the same Idempotency-Key."),
-                    )
-                raise
-
-    async def _answer(self, batch: Sequence[tuple[Command, asyncio.Future[Result]]]) -> None:
+        """The lane; forever. Raises UnknownOutcomeError: only a fresh process knows what is true then."""
+        batch: list[_Item] = []
         try:
-            results = await self._carry_out([command for command, _ in batch])
+            while True:
+                batch = []
+                if not self._queue:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                weight = 0
+                while self._queue and weight < self._batch_size:
+                    item = self._queue.popleft()
+                    batch.append(item)
+                    weight += sum(command.weight for command in item.commands)
+                metrics.QUEUE.set(len(self._queue))
+                metrics.BATCH_SIZE.observe(weight)
+                await self._answer(batch)
+        finally:
+            stopped = unavailable("The service is stopping. Try again; use the same Idempotency-Key.")
+            for item in (*batch, *self._queue):
+                _settle(item, [stopped if command.envelope is None else _Stopped() for command in item.commands])
+            self._queue.clear()
+
+    async def _answer(self, batch: Sequence[_Item]) -> None:
+        commands = batch[0].commands if len(batch) == 1 else [each for item in batch for each in item.commands]
+        results: dict[Command, Outcome] = {}
+        unknown: UnknownOutcomeError | None = None
+        try:
+            await self._carry_out_all(commands, results, set())
         except Exception as error:
-            if is_away(error) or len(batch) == 1:
-                for command, future in batch:
-                    _settle(future, _failed(command, error))
-                return
-            log.warning("pipeline.one_by_one", commands=len(batch), error=repr(error))
-            for item in batch:
-                await self._answer([item])
+            unknown = error if isinstance(error, UnknownOutcomeError) else None
+            for command in commands:
+                if command not in results:
+                    results[command] = _failed(command, error)
+        count(commands, results)
+        for item in batch:
+            _settle(item, [results[command] for command in item.commands])
+        if unknown is not None:
+            raise unknown
+
+    async def _carry_out_all(
+        self, commands: Sequence[Command], results: dict[Command, Outcome], broken: set[tuple[str, bytes]]
+    ) -> None:
+        """Fills `results`. Halves what breaks, until the command that does it is alone; raises where Postgres is away."""
+        if broken:
+            for command in commands:
+                if command.key in broken:
+                    results[command] = BehindError(f"an earlier message of the key {command.key} broke")
+            commands = [command for command in commands if command not in results]
+        if not commands:
             return
-        self._committed()
-        for command, future in batch:
-            result = results[command]
-            metrics.COMMANDS.labels(command.name, "refused" if isinstance(result, Problem) else "done").inc()
-            _settle(future, result)
+        try:
+            results.update(await self._carry_out(commands))
+            self._committed()
+        except Exception as error:
+            if is_away(error):
+                raise
+            if len(commands) == 1:
+                results[commands[0]] = _failed(commands[0], error)
+                if commands[0].key is not None:
+                    broken.add(commands[0].key)
+                return
+            log.warning("pipeline.halved", commands=len(commands), error=repr(error))
+            middle = len(commands) // 2
+            await self._carry_out_all(commands[:middle], results, broken)
+            await self._carry_out_all(commands[middle:], results, broken)
 
     async def _carry_out(self, commands: Sequence[Command]) -> dict[Command, Result]:
         for attempt in range(TRIES):
@@ -164,7 +206,8 @@ class Pipeline:
     async def _transaction(self, work: Work, commands: Sequence[Command]) -> dict[Command, Result]:
         clock = _Clock()
         results: dict[Command, Result] = {}
-        async with self._database.transaction() as connection:
+        identity = TransactionId()
+        async with self._database.transaction(identity) as connection:
             known = await inbox.look_up(connection, commands)
             fresh: list[Command] = []
             taken: dict[str, Command] = {}
@@ -181,9 +224,12 @@ class Pipeline:
                     fresh.append(command)
             clock.stage("inbox")
             if not fresh:
+                identity.value = 0
                 return _with_twins(results, twins)
             await work.load(connection, fresh)
-            now = await connection.fetchval("SELECT clock_timestamp()")
+            now, identity.value = await connection.fetchrow(
+                "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint"
+            )
             clock.stage("load")
             decided: dict[Command, Result] = {}
             for command in fresh:
@@ -202,13 +248,16 @@ class Pipeline:
         return _with_twins(results, twins)
 
 
+_STAGES = {name: metrics.STAGE_SECONDS.labels(name) for name in ("inbox", "load", "decide", "save", "commit")}
+
+
 class _Clock:
     def __init__(self) -> None:
         self._at = time.perf_counter()
 
     def stage(self, name: str) -> None:
         now = time.perf_counter()
-        metrics.STAGE_SECONDS.labels(name).observe(now - self._at)
+        _STAGES[name].observe(now - self._at)
         self._at = now
 
 
@@ -219,32 +268,41 @@ def _with_twins(results: dict[Command, Result], twins: Sequence[tuple[Command, C
     return results
 
 
+class _Stopped(LeaseLostError):
+    """The lane has ended; whoever asks again asks the next process."""
+
+
 def is_away(error: BaseException) -> bool:
     """Whether `error` says that Postgres or a lease is away, and nothing of the command: trying again is right."""
-    return isinstance(error, (*AWAY, UnknownOutcomeError, LeaseLostError))
+    return isinstance(error, (UnknownOutcomeError, LeaseLostError)) or database.is_away(error)
 
 
-def _failed(command: Command, error: Exception) -> Result | Exception:
-    metrics.COMMANDS.labels(command.name, "failed").inc()
-    if isinstance(error, AWAY):
-        log.warning("pipeline.database_away", command=command.name, error=str(error) or type(error).__name__)
-        failure = unavailable("The database is away. Nothing was done. Try again; use the same Idempotency-Key.")
-    elif isinstance(error, UnknownOutcomeError):
+def count(commands: Sequence[Command], results: Mapping[Command, Outcome]) -> None:
+    """Into the metrics, by name and kind of result."""
+    kinds = Counter((command.name, _KIND.get(type(results[command]), "failed")) for command in commands)
+    for (name, kind), number in kinds.items():
+        metrics.COMMANDS.labels(name, kind).inc(number)
+
+
+_KIND: Mapping[type, str] = {Answer: "done", Problem: "refused"}
+
+
+def _failed(command: Command, error: Exception) -> Outcome:
+    if isinstance(error, UnknownOutcomeError):
         failure = unavailable(
             "The database went away while it saved; whether it did is not known. Ask again with the same Idempotency-Key."
         )
-    elif isinstance(error, (LeaseLostError, *AGAIN)):
+    elif isinstance(error, (LeaseLostError, inbox.AlreadyDoneError, *AGAIN)):
         failure = unavailable("Another replica was faster. Nothing was done. Try again.")
+    elif is_away(error):
+        log.warning("pipeline.database_away", command=command.name, error=str(error) or type(error).__name__)
+        failure = unavailable("The database is away. Nothing was done. Try again; use the same Idempotency-Key.")
     else:
         log.error("pipeline.broken", command=command.name, id=command.id, exc_info=error)
         failure = Problem(500, "Internal error", "This is a defect of ours; it was logged. Nothing was done.")
     return failure if command.envelope is None else error
 
 
-def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
-    if future.done():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
+def _settle(item: _Item, results: list[Outcome]) -> None:
+    if not item.future.done():
+        item.future.set_result(results)

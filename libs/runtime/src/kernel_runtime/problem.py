@@ -82,15 +82,17 @@ def validation_problem(error: ValidationError, content: Any = None) -> Problem:
 
 def _in_input(path: Sequence[int | str], content: Any, *, missing: bool) -> list[int | str]:
     found: list[int | str] = []
-    for step in path[:-1] if missing else path:
-        if isinstance(content, dict) and step in content:
-            content = content[step]
-        elif isinstance(content, list) and isinstance(step, int) and step < len(content):
-            content = content[step]
+    for step in path:
+        if isinstance(step, int):
+            inside = isinstance(content, list) and step < len(content)
         else:
-            continue
-        found.append(step)
-    return [*found, path[-1]] if missing else found
+            inside = isinstance(content, dict) and step in content
+        if inside:
+            content = content[step]
+            found.append(step)
+    if missing and isinstance(content, dict) and path[-1:] != found[-1:]:
+        found.append(path[-1])
+    return found
 
 
 def not_found(what: str, name: object) -> Problem:

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -14,12 +15,11 @@ class PublishError(Exception):
     """Not all of the records were acknowledged. The producer was thrown away; send all of them again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     topic: str
     key: str | bytes | None
     value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
+    headers: dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]]
 
 
 class Publisher:
@@ -39,15 +39,18 @@ class Publisher:
             "batch.num.messages": 2_000,
             "message.timeout.ms": int(timeout * 1000),
             "message.max.bytes": 4_000_000,
+            "delivery.report.only.error": True,
             "socket.nagle.disable": True,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1_000,
             "log_level": 0,
-            "statistics.interval.ms": 0,
         }
         self._timeout = timeout
         self._producer: Producer | None = None
+        self._closed = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publisher")
+        self.problem: str | None = None
+        """Why the last batch was not acknowledged."""
 
     async def send(self, records: Sequence[Record]) -> None:
         """Raises PublishError where not every record was acknowledged in time."""
@@ -56,8 +59,8 @@ class Publisher:
 
     async def close(self) -> None:
         """What was not acknowledged is given up; the outbox still has it."""
+        self._closed.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
-        self._producer = None
 
     def _send(self, records: Sequence[Record]) -> None:
         failures: list[str] = []
@@ -66,17 +69,32 @@ class Publisher:
             if error is not None:
                 failures.append(error.str())
 
-        if self._producer is None:
-            self._producer = Producer(self._settings)
-        producer = self._producer
+        left = len(records)
         try:
-            for record in records:
-                producer.produce(record.topic, record.value, record.key, headers=record.headers, on_delivery=delivered)
-            left = producer.flush(self._timeout)
+            if self._producer is None:
+                self._producer = Producer(self._settings)
+            produce = self._producer.produce
+            for topic, key, value, headers in records:
+                produce(topic, value, key, headers=headers, on_delivery=delivered)
+            left = self._flush(self._producer)
         except (KafkaException, BufferError) as error:
-            left, failures = 1, [str(error)]
+            failures.append(str(error))
         if left or failures:
-            self._producer = None
+            self._discard()
+            self.problem = "; ".join(failures[:3]) or f"{left} of {len(records)} records not acknowledged"
+            raise PublishError(self.problem)
+        self.problem = None
+
+    def _flush(self, producer: Producer) -> int:
+        """How many are not acknowledged when the time is up, or the publisher closed."""
+        deadline = time.monotonic() + self._timeout
+        while left := producer.flush(0.25):
+            if self._closed.is_set() or time.monotonic() > deadline:
+                break
+        return left
+
+    def _discard(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
             with contextlib.suppress(KafkaException):
                 producer.purge()
-            raise PublishError(f"{left} of {len(records)} records not acknowledged: {'; '.join(failures[:3])}")

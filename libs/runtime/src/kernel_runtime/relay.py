@@ -25,7 +25,7 @@ WITH held AS MATERIALIZED (SELECT FROM lease WHERE name = 'relay' AND epoch = $1
 gone AS (DELETE FROM outbox WHERE id = ANY($2::bigint[]) AND EXISTS (SELECT FROM held) RETURNING 1),
 next AS (
     SELECT id, topic, key, headers, body FROM outbox
-    WHERE id <> ALL($2::bigint[]) AND EXISTS (SELECT FROM held) ORDER BY id LIMIT $3)
+    WHERE id NOT IN (SELECT unnest($2::bigint[])) AND EXISTS (SELECT FROM held) ORDER BY id LIMIT $3)
 SELECT next.*, (SELECT count(*) FROM held) AS held FROM (SELECT 1) one LEFT JOIN next ON true ORDER BY next.id
 """
 
@@ -39,12 +39,14 @@ class Relay:
         publisher: Publisher,
         lease: Lease,
         *,
+        prefix: str = "",
         batch: int = 500,
         interval: float = 0.2,
     ) -> None:
         self._database = database
         self._publisher = publisher
         self._lease = lease
+        self._prefix = prefix
         self._batch = batch
         self._interval = interval
         self._woken = asyncio.Event()
@@ -69,8 +71,7 @@ class Relay:
 
     async def _publish(self) -> None:
         sent: list[int] = []
-        async with self._database.connection() as connection:
-            await connection.execute("SET synchronous_commit = off")
+        async with self._database.own_connection(synchronous_commit="off") as connection:
             while (epoch := self._lease.epoch) is not None:
                 self._woken.clear()
                 rows = await connection.fetch(_NEXT, epoch, sent, self._batch)
@@ -81,7 +82,12 @@ class Relay:
                     await self._wait()
                     continue
                 started = time.perf_counter()
-                await self._publisher.send([_record(row) for row in rows])
+                await self._publisher.send(
+                    [
+                        Record(self._prefix + topic, key, body, orjson.loads(headers))
+                        for _, topic, key, headers, body, _ in rows
+                    ]
+                )
                 metrics.RELAY_SECONDS.observe(time.perf_counter() - started)
                 metrics.PUBLISHED.inc(len(rows))
                 sent = [row["id"] for row in rows]
@@ -92,7 +98,3 @@ class Relay:
                 await self._woken.wait()
         except TimeoutError:
             pass
-
-
-def _record(row: asyncpg.Record) -> Record:
-    return Record(row["topic"], row["key"], row["body"], [(k, v) for k, v in orjson.loads(row["headers"])])

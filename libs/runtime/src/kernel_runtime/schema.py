@@ -16,7 +16,7 @@ CREATE TABLE outbox (
     topic text NOT NULL,
     key text NOT NULL,
     headers text NOT NULL,
-    body bytea NOT NULL CHECK (octet_length(body) <= 1048576),
+    body bytea NOT NULL CHECK (octet_length(body) <= 3500000),
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 

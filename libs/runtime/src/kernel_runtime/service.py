@@ -41,7 +41,7 @@ class Parts:
         self.database = database or Database(settings.database_url.get_secret_value(), name=self.member)
         self.publisher = Publisher(settings.kafka_bootstrap, self.member)
         self.relay_lease = self.lease(LEASE)
-        self.relay = Relay(self.database, self.publisher, self.relay_lease)
+        self.relay = Relay(self.database, self.publisher, self.relay_lease, prefix=settings.topic_prefix)
         self.pipeline = Pipeline(
             self.database,
             begin,
@@ -51,7 +51,9 @@ class Parts:
             queue_size=settings.queue_size,
         )
         self.consumers: list[Consumer] = []
-        self.health = Health(self.database, self.pipeline, lambda: self.consumers, outbox_limit=settings.outbox_limit)
+        self.health = Health(
+            self.database, self.pipeline, lambda: self.consumers, self.publisher, outbox_limit=settings.outbox_limit
+        )
 
     def lease(self, name: str) -> Lease:
         """A lease in this service's database, held in the name of this replica."""
@@ -64,11 +66,16 @@ class Parts:
         *,
         other: MessageRoute | None = None,
         assign: bool = False,
+        group: str | None = None,
     ) -> Consumer:
-        """A reader for this service's group, watched by its health."""
+        """A reader for this service's group, watched by its health.
+
+        With `assign` it reads all partitions without membership, and whoever holds the lease for it calls its `run`, for
+        instance by `while_held`; `run` of this class leaves it alone. It needs a group of its own where others subscribe.
+        """
         consumer = Consumer(
             self.settings.kafka_bootstrap,
-            self.name,
+            group or self.name,
             topics,
             routes,
             self.pipeline,
@@ -79,13 +86,16 @@ class Parts:
             assign=assign,
             batch=self.settings.batch_size,
             attempts=self.settings.attempts,
+            prefix=self.settings.topic_prefix,
         )
         self.consumers.append(consumer)
         return consumer
 
     async def run(self, stop: Stop, routes: Sequence[BaseRoute], *forever: Callable[[], Awaitable[None]]) -> None:
-        """Runs everything until `stop`: first the database, last the HTTP door; the other way round at the end."""
-        await self.database.open()
+        """Runs everything until `stop`; the doors close first, what they need ends last."""
+        self.settings.refuse_unsafe()
+        if not await self._opened(stop):
+            return
         app = application(
             [*self.health.routes(), *dead_letter_routes(self.database, self.relay.wake), *routes],
             internal_token=self.settings.internal_token.get_secret_value(),
@@ -95,16 +105,24 @@ class Parts:
             await tasks(
                 stop,
                 server.run_forever,
-                self.pipeline.run,
-                self.relay.run,
-                self.relay_lease.keep,
-                self.health.run,
-                *(consumer.run for consumer in self.consumers),
+                *(consumer.run for consumer in self.consumers if not consumer.assign),
                 *(consumer.watch for consumer in self.consumers),
                 *forever,
+                last=(self.pipeline.run, self.relay.run, self.relay_lease.keep, self.health.run),
             )
         finally:
             await asyncio.shield(self._close())
+
+    async def _opened(self, stop: Stop) -> bool:
+        """False where the signal came before the database did."""
+        opening, stopping = asyncio.ensure_future(self.database.open()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            return False
+        opening.result()
+        return True
 
     async def _close(self) -> None:
         await self.publisher.close()

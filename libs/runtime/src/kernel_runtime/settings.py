@@ -20,6 +20,8 @@ class ServiceSettings(BaseSettings):
     env: Literal["dev", "production"] = "production"
     log_level: str = "INFO"
     default_tenant: str = "main"
+    topic_prefix: str = ""
+    """Before the names of all topics and consumer groups: several installations on one Kafka."""
     batch_size: int = 500
     queue_size: int = 5_000
     outbox_limit: int = 100_000
@@ -28,3 +30,8 @@ class ServiceSettings(BaseSettings):
     """How often a message from Kafka is tried before it becomes a dead letter."""
     lease_ttl: float = 5.0
     """Seconds. A holder that does not renew in this time loses what it holds."""
+
+    def refuse_unsafe(self) -> None:
+        """Raises where a production service would be open to everybody."""
+        if self.env == "production" and not self.internal_token.get_secret_value():
+            raise RuntimeError("KERNEL_INTERNAL_TOKEN is empty: in production no service starts without it")

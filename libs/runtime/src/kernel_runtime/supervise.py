@@ -1,9 +1,11 @@
 """How a service's process lives: its tasks in one group, stopped by a signal, ended by the first that fails."""
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -11,8 +13,8 @@ import uvloop
 
 log = structlog.get_logger()
 
-GRACE = 4.0
-"""Seconds that tasks have to end after a signal."""
+GRACE = 4.5
+"""Seconds that a process has to end after a signal; then it is cut off, as a kill would do at any time."""
 
 
 class Stop:
@@ -32,14 +34,26 @@ class Stop:
         await self._event.wait()
 
 
+def _cut_off() -> None:
+    log.error("service.cut_off", seconds=GRACE)
+    os._exit(1)
+
+
 def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
     """Runs `main(stop)` on uvloop until it returns; exits 1 where a task died, so that whoever supervises restarts it."""
 
     async def guarded() -> None:
         stop = Stop()
         loop = asyncio.get_running_loop()
+
+        def signalled() -> None:
+            stop.set()
+            cut = threading.Timer(GRACE, _cut_off)
+            cut.daemon = True
+            cut.start()
+
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, stop.set)
+            loop.add_signal_handler(name, signalled)
         await main(stop)
 
     try:
@@ -53,8 +67,15 @@ def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> None:
         sys.exit(1)
 
 
-async def tasks(stop: Stop, *forever: Callable[[], Awaitable[None]]) -> None:
-    """Runs all until `stop`; a task that fails, or ends by itself, takes the others down with it."""
+async def tasks(
+    stop: Stop,
+    *forever: Callable[[], Awaitable[None]],
+    last: Sequence[Callable[[], Awaitable[None]]] = (),
+) -> None:
+    """Runs all until `stop`; a task that fails, or ends by itself, takes the others down with it.
+
+    Those in `last` end one after the other, in that order, when all the others have ended.
+    """
 
     async def lives(work: Callable[[], Awaitable[None]]) -> None:
         await work()
@@ -62,8 +83,14 @@ async def tasks(stop: Stop, *forever: Callable[[], Awaitable[None]]) -> None:
             raise RuntimeError(f"a task that should run forever has ended: {work!r}")
 
     async with asyncio.TaskGroup() as group:
+        behind = [group.create_task(lives(work)) for work in last]
         running = [group.create_task(lives(work)) for work in forever]
         await stop.wait()
         log.info("service.stopping")
         for task in running:
             task.cancel()
+        if running:
+            await asyncio.wait(running)
+        for task in behind:
+            task.cancel()
+            await asyncio.wait([task])
