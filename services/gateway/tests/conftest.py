@@ -107,7 +107,11 @@ class Services:
             if callable(answer):
                 made: web.StreamResponse = await answer(request, body)
                 return made
-            status, content, headers = answer or (200, {"service": name, "target": request.raw_path}, {})
+            status, content, headers = answer or (
+                200,
+                {"service": name, "target": request.raw_path, "state": "RUNNING", "items": []},
+                {},
+            )
             kind = "application/problem+json" if status >= 400 else "application/json"
             return web.Response(status=status, body=json.dumps(content), content_type=kind, headers=headers)
 

@@ -44,7 +44,7 @@ async def test_no_token_and_other_schemes(gateway: Any) -> None:
         {"exp": int(time.time()) - 61},
         {"exp": None},
         {"exp": "soon"},
-        {"exp": float("1e999") if False else "Infinity"},
+        {"exp": float("inf")},
         {"nbf": int(time.time()) + 300},
         {"aud": "other"},
         {"aud": None},
@@ -119,7 +119,7 @@ async def test_tampering_and_rubbish(gateway: Any) -> None:
     ]
     for token in rubbish:
         assert await status(gateway, token) == 401, token
-    crit = gateway.issuer.token("admin", header={"crit": ["exp"], "exp": 1})
+    crit = gateway.issuer.token("admin", header={"crit": ["kid"]})
     assert await status(gateway, crit) == 401
     assert await status(gateway, good) == 200
 

@@ -15,7 +15,7 @@ OPERATIONS = (
         {202: Answer("Taken in.", Accepted, {"accepted": 1})},
         owner=OWNER,
         body=Body(
-            {"oneOf": [CloudEvent, {"type": "array", "items": CloudEvent}, {}]},
+            {"anyOf": [CloudEvent, {"type": "array", "items": CloudEvent}, {}]},
             {"structured": EVENT, "batch": [EVENT]},
             media=CLOUD_EVENTS,
             limit=4 * MIB,
