@@ -187,7 +187,7 @@ async def test_a_caller_that_goes_away_changes_nothing(dsn: str) -> None:
             tasks[2].cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert [isinstance(result, Answer) for result in results].count(True) >= 4
-        assert _.pool.get_size() - database.pool.get_idle_size() == 0
+        assert database.pool.get_size() - database.pool.get_idle_size() == 0
     assert (await values(dsn))["a"] == 100
 
 
@@ -195,7 +195,7 @@ async def test_a_caller_that_goes_away_changes_nothing(dsn: str) -> None:
 async def test_a_lane_cancelled_at_any_moment_leaves_all_or_nothing(dsn: str, at: int) -> None:
     async with lane(dsn) as (pipeline, _):
         await pipeline.submit(add("warm"))
-    async with lane(dsn) as (pipeline, database):
+    async with lane(dsn) as (pipeline, _):
         task = asyncio.create_task(pipeline.submit_all([add("a", id=f"i{n}", kafka=True) for n in range(50)]))
         await asyncio.sleep(at * 0.0015)
     results = (await asyncio.gather(task, return_exceptions=True))[0]

@@ -143,17 +143,16 @@ class Database:
             try:
                 await _shielded(transaction.commit())
             except AWAY:
-                connection.terminate()
+                _terminate(connection)
                 if xid and not await self._committed(xid):
                     raise
         finally:
             await _shielded(self._give_back(connection))
 
     async def _give_back(self, connection: Connection) -> None:
-        try:
+        """What can't be used again is terminated by the pool itself."""
+        with contextlib.suppress(*AWAY, asyncpg.PostgresError):
             await self.pool.release(connection, timeout=2)
-        except (*AWAY, asyncpg.PostgresError):
-            connection.terminate()
 
     async def _committed(self, xid: int) -> bool:
         for attempt in range(60):
@@ -179,6 +178,12 @@ async def _roll_back(transaction: Any, connection: Connection) -> None:
     try:
         await asyncio.wait_for(transaction.rollback(), 2)
     except (*AWAY, asyncpg.PostgresError):
+        _terminate(connection)
+
+
+def _terminate(connection: Connection) -> None:
+    """One that was lost may be back in the pool already."""
+    with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 
