@@ -133,7 +133,7 @@ TOPICS: Final = (
         DEFINITIONS,
         key="kind and name",
         producers=("process-svc", "resource-svc", "rules-svc", "scheduler-svc"),
-        consumers=(OTHERS,),
+        consumers=("scheduler-svc", OTHERS),
         messages={
             types.SERVICE_PUBLISHED: process.ServicePublished,
             types.RESOURCE_CHANGED: resource.ResourceChanged,

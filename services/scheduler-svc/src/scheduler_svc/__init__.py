@@ -1,1 +1,1 @@
-"""Owns queues and ready items: who goes first, on which candidates."""
+"""scheduler-svc: owns queues and ready items; decides who goes first, on which candidates."""

@@ -1,0 +1,1 @@
+"""All SQL of scheduler-svc: what the planner keeps, how queues are defined, what others read."""

@@ -1,0 +1,186 @@
+"""The planner's rows: written through in bulk, read back whole when it starts or is in doubt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+from kernel_runtime.database import Connection
+
+from scheduler_svc import texts
+from scheduler_svc.domain.demands import Skill
+from scheduler_svc.domain.facts import QueueSettings
+from scheduler_svc.domain.queues import Item, ItemState
+from scheduler_svc.domain.resources import Resource
+from scheduler_svc.domain.state import Changes, State
+from scheduler_svc.store.queues import definition_from
+
+_ITEM_COLUMNS = (
+    "pid, tenant, queue, service, version, latest, priority, ready_at, not_after, due, expected_duration, demands, cause,"
+    " state, attempt, dispatch_id, proposed_at, candidates, held, denials, reason, retry_at"
+)
+_SAVE_ITEMS = f"""
+INSERT INTO ready_item ({_ITEM_COLUMNS})
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::smallint[],
+    $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::float8[], $12::text[], $13::text[], $14::text[],
+    $15::int[], $16::text[], $17::timestamptz[], $18::text[], $19::text[], $20::int[], $21::text[], $22::timestamptz[])
+ON CONFLICT (pid) DO UPDATE SET ({_ITEM_COLUMNS}) = ROW (EXCLUDED.*)
+"""
+_RUN = """
+UPDATE ready_item SET state = 'running', latest = told.latest, held = told.held, denials = 0, reason = NULL
+FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS told (pid, latest, held) WHERE ready_item.pid = told.pid
+"""
+_REMOVE_ITEMS = "DELETE FROM ready_item WHERE pid = ANY($1::bigint[])"
+
+_SAVE_RESOURCES = """
+INSERT INTO resource_copy (tenant, id, type, version, defined, capacity, used, idle_since, open, body)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::int[], $7::int[],
+    $8::timestamptz[], $9::boolean[], $10::text[])
+ON CONFLICT (tenant, id) DO UPDATE SET type = EXCLUDED.type, version = EXCLUDED.version, defined = EXCLUDED.defined,
+    capacity = EXCLUDED.capacity, used = EXCLUDED.used, idle_since = EXCLUDED.idle_since, open = EXCLUDED.open,
+    body = EXCLUDED.body
+"""
+_USE = """
+UPDATE resource_copy SET version = told.version, capacity = told.capacity, used = told.used, idle_since = told.idle_since
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::int[], $6::timestamptz[])
+    AS told (tenant, id, version, capacity, used, idle_since)
+WHERE resource_copy.tenant = told.tenant AND resource_copy.id = told.id
+"""
+_FORGET_RESOURCES = """
+DELETE FROM resource_copy USING unnest($1::text[], $2::text[]) AS told (tenant, id)
+WHERE resource_copy.tenant = told.tenant AND resource_copy.id = told.id
+"""
+
+
+async def save_items(connection: Connection, changes: Changes) -> None:
+    """Removed, granted, and all others that changed: at most one statement each."""
+    full: list[tuple[Any, ...]] = []
+    running: list[tuple[int, int, str]] = []
+    for item in changes.items.values():
+        if item.state is ItemState.RUNNING and item.stored and item.dispatch_id and item.saved == item.dispatch_id:
+            running.append((item.pid, item.latest, texts.held_text(item)))
+        else:
+            full.append(_row(item))
+    if changes.removed:
+        await connection.execute(_REMOVE_ITEMS, list(changes.removed))
+    if full:
+        await connection.execute(_SAVE_ITEMS, *_columns(full))
+    if running:
+        await connection.execute(_RUN, *_columns(running))
+
+
+async def save_resources(connection: Connection, changes: Changes) -> None:
+    """Definitions that changed with all they say, the others by their usage alone."""
+    full: list[tuple[Any, ...]] = []
+    used: list[tuple[Any, ...]] = []
+    for r in changes.resources.values():
+        if r.stored == r.defined:
+            used.append((r.tenant, r.id, r.version, r.capacity, r.used, r.idle_since))
+        elif r.version:
+            body = _body(r)
+            full.append((r.tenant, r.id, r.type, r.version, r.defined, r.capacity, r.used, r.idle_since, r.open, body))
+    if changes.forgotten:
+        await connection.execute(_FORGET_RESOURCES, *_columns(list(changes.forgotten)))
+    if full:
+        await connection.execute(_SAVE_RESOURCES, *_columns(full))
+    if used:
+        await connection.execute(_USE, *_columns(used))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _row(item: Item) -> tuple[Any, ...]:
+    return (
+        item.pid,
+        item.tenant,
+        item.queue,
+        item.service,
+        item.version,
+        item.latest,
+        item.priority,
+        item.ready_at,
+        item.not_after,
+        item.due,
+        item.expected,
+        texts.demands_text(item),
+        item.cause,
+        item.state,
+        item.attempt,
+        item.dispatch_id,
+        item.proposed_at,
+        orjson.dumps(item.candidates).decode() if item.candidates else "[]",
+        texts.held_text(item),
+        item.denials,
+        item.reason,
+        item.retry_at,
+    )
+
+
+def _body(resource: Resource) -> str:
+    skills = {name: (skill.level, skill.expires) for name, skill in resource.skills.items()}
+    return orjson.dumps({"labels": resource.labels, "roles": sorted(resource.roles), "skills": skills}).decode()
+
+
+async def load_state(connection: Connection) -> State:
+    """All that the planner works on, as it was at the last commit."""
+    state = State()
+    for row in await connection.fetch("SELECT tenant, name, version, definition FROM queue ORDER BY tenant, name"):
+        definition = definition_from(row["definition"])
+        limit = definition.limits.running
+        state.define(
+            QueueSettings(row["tenant"], row["name"], row["version"], definition.policy, limit, definition.paused)
+        )
+    async for row in connection.cursor("SELECT * FROM resource_copy ORDER BY tenant, id", prefetch=1000):
+        state.restore_resource(resource_from(row))
+    query = f"SELECT {_ITEM_COLUMNS} FROM ready_item ORDER BY proposed_at, pid"
+    async for row in connection.cursor(query, prefetch=1000):
+        item = item_from(row)
+        item.stored, item.saved = True, item.dispatch_id
+        state.restore_item(item)
+    state.take_changes()
+    return state
+
+
+def resource_from(row: asyncpg.Record) -> Resource:
+    resource = Resource(row["tenant"], row["id"], row["type"])
+    body = orjson.loads(row["body"])
+    resource.version, resource.defined, resource.stored = row["version"], row["defined"], row["defined"]
+    resource.capacity, resource.used, resource.open = row["capacity"], row["used"], row["open"]
+    resource.idle_since = row["idle_since"]
+    resource.labels = body["labels"]
+    resource.roles = frozenset(body["roles"])
+    resource.skills = {
+        name: Skill(level, texts.time_from(expires)) for name, (level, expires) in body["skills"].items()
+    }
+    resource.flexibility = len(resource.roles) + len(resource.skills)
+    resource.settle()
+    return resource
+
+
+def item_from(row: asyncpg.Record) -> Item:
+    return Item(
+        pid=row["pid"],
+        tenant=row["tenant"],
+        queue=row["queue"],
+        service=row["service"],
+        version=row["version"],
+        latest=row["latest"],
+        priority=row["priority"],
+        ready_at=row["ready_at"],
+        not_after=row["not_after"],
+        due=row["due"],
+        expected=row["expected_duration"],
+        demands=texts.demands_of(orjson.loads(row["demands"])),
+        cause=row["cause"],
+        state=ItemState(row["state"]),
+        attempt=row["attempt"],
+        dispatch_id=row["dispatch_id"],
+        proposed_at=row["proposed_at"],
+        candidates=tuple(tuple(ids) for ids in orjson.loads(row["candidates"])),
+        held=texts.held_from(row["held"]),
+        denials=row["denials"],
+        reason=row["reason"],
+        retry_at=row["retry_at"],
+    )

@@ -1,0 +1,125 @@
+"""What any replica answers from the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from kernel_contracts.vocabulary import QueuePolicy
+from kernel_runtime.database import Connection
+
+from scheduler_svc import texts
+from scheduler_svc.domain.explain import Explanation, Standing, explain
+from scheduler_svc.domain.queues import Item, ItemState
+from scheduler_svc.domain.waits import merge, quantile
+from scheduler_svc.store import queues
+from scheduler_svc.store.planner import item_from, resource_from
+
+_ORDERS = {
+    QueuePolicy.PRIORITY: "(-priority, ready_at, pid)",
+    QueuePolicy.FIFO: "(ready_at, pid)",
+    QueuePolicy.EDF: "(coalesce(due, 'infinity'), -priority, ready_at, pid)",
+    QueuePolicy.SJF: "(coalesce(expected_duration, 'infinity'), -priority, ready_at, pid)",
+}
+"""The orderings of domain/order.py, for counting; a test holds them together."""
+
+_STANDINGS = """
+SELECT queue, count(*) FILTER (WHERE state IN ('ready', 'proposed')) AS depth,
+    count(*) FILTER (WHERE state = 'running') AS running,
+    min(ready_at) FILTER (WHERE state IN ('ready', 'proposed')) AS oldest
+FROM ready_item WHERE tenant = $1 AND queue = ANY($2::text[]) GROUP BY queue
+"""
+
+
+async def standings(connection: Connection, tenant: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """By queue: depth, running, oldest, and the waits of the last hour in seconds."""
+    told: dict[str, dict[str, Any]] = {
+        name: {"depth": 0, "running": 0, "oldest": None, "wait": {"p50": None, "p95": None}} for name in names
+    }
+    for row in await connection.fetch(_STANDINGS, tenant, list(names)):
+        told[row["queue"]].update(depth=row["depth"], running=row["running"], oldest=row["oldest"])
+    waits: dict[str, list[Sequence[int]]] = {}
+    for row in await connection.fetch(
+        "SELECT queue, counts FROM queue_wait WHERE tenant = $1 AND queue = ANY($2::text[])"
+        " AND minute > clock_timestamp() - interval '1 hour'",
+        tenant,
+        list(names),
+    ):
+        waits.setdefault(row["queue"], []).append(row["counts"])
+    for name, histograms in waits.items():
+        total = merge(histograms)
+        told[name]["wait"] = {"p50": quantile(total, 0.5), "p95": quantile(total, 0.95)}
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    item: Item
+    position: int | None
+    explanation: Explanation
+
+
+async def why(connection: Connection, tenant: str, pid: int) -> Why | None:
+    """Where a process stands and what is in its way; None where it is neither READY nor RUNNING here."""
+    row = await connection.fetchrow("SELECT * FROM ready_item WHERE tenant = $1 AND pid = $2", tenant, pid)
+    if row is None or row["state"] == ItemState.HOLDING:
+        return None
+    item = item_from(row)
+    stored = (await queues.find(connection, tenant, [item.queue])).get(item.queue)
+    policy = stored.definition.policy if stored is not None else QueuePolicy.PRIORITY
+    standing = Standing(
+        paused=stored is not None and stored.definition.paused,
+        limit=stored.definition.limits.running if stored is not None else None,
+        busy=await _busy(connection, item),
+    )
+    now = await connection.fetchval("SELECT clock_timestamp()")
+    resources = [
+        resource_from(row)
+        for row in await connection.fetch(
+            "SELECT * FROM resource_copy WHERE tenant = $1"
+            " AND (id = ANY($2::text[]) OR (type = ANY($3::text[]) AND type <> 'entity'))",
+            tenant,
+            [demand.resource for demand in item.demands.all if demand.resource is not None],
+            [demand.need.type for demand in item.demands.all],
+        )
+    ]
+    holders: dict[str, list[tuple[int, int]]] = {}
+    by_id = {resource.id: resource for resource in resources}
+    for pid_, demands, candidates, held in await connection.fetch(
+        "SELECT pid, demands, CASE WHEN state = 'proposed' THEN candidates ELSE '[]' END, held FROM ready_item"
+        " WHERE tenant = $1 AND (state = 'proposed' OR held <> '{}')",
+        tenant,
+    ):
+        for id, has in texts.held_from(held).items():
+            holders.setdefault(id, []).append((pid_, has.units))
+        for demand, ids in zip(orjson.loads(demands), orjson.loads(candidates), strict=False):
+            if ids and ids[0] in by_id:
+                units = demand.get("units", 1)
+                holders.setdefault(ids[0], []).append((pid_, units))
+                by_id[ids[0]].outstanding += units
+                by_id[ids[0]].settle()
+    position = await _position(connection, item, policy) if item.state is ItemState.READY else None
+    return Why(item, position, explain(item, standing, resources, holders, now))
+
+
+async def _busy(connection: Connection, item: Item) -> int:
+    busy = await connection.fetchval(
+        "SELECT count(*) FROM ready_item WHERE tenant = $1 AND queue = $2 AND state IN ('proposed', 'running')",
+        item.tenant,
+        item.queue,
+    )
+    assert isinstance(busy, int)
+    return busy
+
+
+async def _position(connection: Connection, item: Item, policy: QueuePolicy) -> int:
+    order = _ORDERS[policy]
+    before = await connection.fetchval(
+        f"SELECT count(*) FROM ready_item WHERE tenant = $1 AND queue = $2 AND state = 'ready'"
+        f" AND {order} < (SELECT {order} FROM ready_item WHERE pid = $3)",
+        item.tenant,
+        item.queue,
+        item.pid,
+    )
+    assert isinstance(before, int)
+    return before + 1

@@ -1,0 +1,152 @@
+"""Between the bus and the domain: what messages say, and the messages that we make."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from kernel_contracts import message_types as types
+from kernel_contracts import process, resource
+from kernel_contracts.base import Duration, Event, Time
+from kernel_contracts.envelope import Envelope
+from kernel_contracts.scheduler import QueueChanged, QueueDefinition
+from kernel_contracts.topics import DEFINITIONS, RESOURCE_COMMANDS
+from kernel_contracts.vocabulary import Hold, Presence, ProcessState, ResourceStatus
+from kernel_runtime.command import Cause, Command, Message, message
+
+from scheduler_svc.domain.demands import Skill
+from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
+from scheduler_svc.domain.queues import Item
+from scheduler_svc.texts import demands_of, utc
+
+SOURCE = "/kernel/scheduler-svc"
+
+
+class ReadyEvent(Event):
+    """The part of a ProcessEvent that the scheduler reads."""
+
+    pid: int
+    version: int
+    state: ProcessState
+    service: str
+    priority: int = 50
+    queue: str = "default"
+    at: Time
+    ready_at: Time | None = None
+    not_after: Time | None = None
+    due: Time | None = None
+    expected_duration: Duration | None = None
+    demands: list[Any] | None = None
+
+
+def item_of(event: ReadyEvent, tenant: str, cause: Cause) -> Item:
+    return Item(
+        pid=event.pid,
+        tenant=tenant,
+        queue=event.queue,
+        service=event.service,
+        version=event.version,
+        priority=event.priority,
+        ready_at=(event.ready_at or event.at).astimezone(UTC),
+        demands=demands_of(event.demands or []),
+        not_after=utc(event.not_after),
+        due=utc(event.due),
+        expected=None if event.expected_duration is None else event.expected_duration.total_seconds(),
+        cause=orjson.dumps((cause.message, cause.correlation, cause.depth, cause.traceparent)).decode(),
+    )
+
+
+def usage_of(units: Sequence[resource.AllocatedUnits]) -> list[Usage]:
+    return [
+        Usage(each.resource, each.type, each.units, each.hold is Hold.PROCESS, each.used, each.capacity, each.version)
+        for each in units
+    ]
+
+
+def definition_of(told: resource.ResourceChanged, tenant: str) -> Definition:
+    return Definition(
+        tenant,
+        told.id,
+        told.type,
+        not told.deleted and told.status is ResourceStatus.IN_SERVICE and told.presence is Presence.AVAILABLE,
+        told.capacity,
+        told.used,
+        told.version,
+        told.labels,
+        frozenset(told.roles),
+        {each.skill: Skill(each.level, utc(each.expires)) for each in told.skills},
+    )
+
+
+def settings_of(told: QueueChanged) -> QueueSettings:
+    definition = told.definition
+    return QueueSettings(
+        told.tenant, told.name, told.version, definition.policy, definition.limits.running, definition.paused
+    )
+
+
+def about(envelope: Envelope | None) -> tuple[int, int]:
+    """pid and version of a process event, from its headers: its id is `PID.VERSION`."""
+    if envelope is None or envelope.version is None:
+        raise ValueError("a process event must carry ce_aggregateversion")
+    return int(envelope.id.partition(".")[0]), envelope.version
+
+
+def reason_of(denial: resource.ResourcesDenied) -> str:
+    """As it is kept with the item."""
+    return orjson.dumps(
+        {"reason": denial.reason, "blockers": [blocker.model_dump(mode="json") for blocker in denial.blockers]}
+    ).decode()
+
+
+def refusal_reason(told: process.DispatchRefused) -> str:
+    return orjson.dumps({"reason": "dispatch_refused", "detail": told.reason, "blockers": []}).decode()
+
+
+def allocate(item: Item, now: datetime) -> Message:
+    """The proposal of an item that was just placed, or still waits for its answer: the same each time."""
+    assert item.dispatch_id is not None
+    cause, correlation, depth, traceparent = orjson.loads(item.cause) if item.cause else (None, str(item.pid), 0, None)
+    body = orjson.dumps(
+        {
+            "dispatch_id": item.dispatch_id,
+            "pid": item.pid,
+            "process_version": item.version,
+            "queue": item.queue,
+            "proposals": [
+                {"demand": orjson.Fragment(demand), "candidates": candidates}
+                for demand, candidates in zip(item.demands.source, item.candidates, strict=True)
+            ],
+        }
+    )
+    return message(
+        RESOURCE_COMMANDS,
+        item.queue,
+        body,
+        id=item.dispatch_id,
+        type=types.ALLOCATE_RESOURCES,
+        source=SOURCE,
+        at=now,
+        tenant=item.tenant,
+        cause=Cause(cause, correlation, depth, traceparent),
+        subject=str(item.pid),
+        version=item.version,
+        dispatch=item.dispatch_id,
+    )
+
+
+def queue_told(command: Command, name: str, version: int, definition: QueueDefinition, now: datetime) -> Message:
+    body = QueueChanged(tenant=command.tenant, name=name, version=version, definition=definition)
+    return message(
+        DEFINITIONS,
+        f"queue/{command.tenant}/{name}",
+        body.model_dump_json().encode(),
+        id=f"queue/{command.tenant}/{name}.{version}",
+        type=types.QUEUE_CHANGED,
+        source=SOURCE,
+        at=now,
+        tenant=command.tenant,
+        cause=command.cause,
+        subject=name,
+        version=version,
+    )
