@@ -142,14 +142,31 @@ def _readable(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
-async def listed(connection: Connection, states: Sequence[str], limit: int, before: int | None) -> list[dict[str, Any]]:
+_TENANT = "coalesce(nullif(convert_from(headers, 'UTF8')::jsonb ->> 'ce_tenant', ''), {default})"
+"""Whose a message is: what nobody could read belongs to the default tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """For which tenant somebody asks, and which one messages without a tenant belong to."""
+
+    tenant: str
+    default: str
+
+
+async def listed(
+    connection: Connection, of: Tenancy, states: Sequence[str], limit: int, before: int | None
+) -> list[dict[str, Any]]:
     """Newest first."""
     rows = await connection.fetch(
         'SELECT id, topic, partition, "offset", key, headers, body, state, reason, attempts, at FROM dead_letter'
-        " WHERE state = ANY($1::text[]) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+        " WHERE state = ANY($1::text[]) AND ($2::bigint IS NULL OR id < $2)"
+        f" AND {_TENANT.format(default='$5')} = $4 ORDER BY id DESC LIMIT $3",
         list(states),
         before,
         limit,
+        of.tenant,
+        of.default,
     )
     return [_told(row) for row in rows]
 
@@ -171,7 +188,18 @@ def _told(row: Any) -> dict[str, Any]:
     }
 
 
-async def settle(connection: Connection, id: int, *, replay: bool, value: bytes | None) -> bool:
+async def state_of(connection: Connection, of: Tenancy, id: int) -> str | None:
+    """None where the tenant has no such dead letter."""
+    found: str | None = await connection.fetchval(
+        f"SELECT state FROM dead_letter WHERE id = $1 AND {_TENANT.format(default='$3')} = $2",
+        id,
+        of.tenant,
+        of.default,
+    )
+    return found
+
+
+async def settle(connection: Connection, of: Tenancy, id: int, *, replay: bool, value: bytes | None) -> bool:
     """Replays or discards one dead letter, and lets go what was parked behind it. False where it is not `dead` any more.
 
     Where other dead letters of its key wait, what is parked waits for them too.
@@ -179,9 +207,11 @@ async def settle(connection: Connection, id: int, *, replay: bool, value: bytes 
     async with connection.transaction():
         row = await connection.fetchrow(
             "UPDATE dead_letter SET state = $2, settled_at = clock_timestamp() WHERE id = $1 AND state = 'dead'"
-            " RETURNING topic, key, headers, body",
+            f" AND {_TENANT.format(default='$4')} = $3 RETURNING topic, key, headers, body",
             id,
             "replayed" if replay else "discarded",
+            of.tenant,
+            of.default,
         )
         if row is None:
             return False

@@ -9,12 +9,16 @@ from starlette.routing import BaseRoute, Route
 
 from kernel_runtime import dead_letters
 from kernel_runtime.database import Database
-from kernel_runtime.http import body, json_response, path_int
+from kernel_runtime.dead_letters import Tenancy
+from kernel_runtime.http import body, caller, json_response, path_int
 from kernel_runtime.problem import ProblemError, conflict, invalid, not_found
 
 
-def routes(database: Database, wake: Callable[[], None]) -> list[BaseRoute]:
-    """GET /v1/dead-letters, POST /v1/dead-letters/{id}/replay and /discard."""
+def routes(database: Database, wake: Callable[[], None], default_tenant: str) -> list[BaseRoute]:
+    """GET /v1/dead-letters, POST /v1/dead-letters/{id}/replay and /discard; a tenant sees its own."""
+
+    def tenancy(request: Request) -> Tenancy:
+        return Tenancy(caller(request).tenant, default_tenant)
 
     async def listed(request: Request) -> Response:
         states = request.query_params.get("state", "dead,parked").split(",")
@@ -23,7 +27,9 @@ def routes(database: Database, wake: Callable[[], None]) -> list[BaseRoute]:
         if not limit.isdigit() or not 1 <= int(limit) <= 500 or not (before is None or before.isdigit()):
             raise ProblemError(invalid("limit must be 1 to 500, before the id of a dead letter."))
         async with database.connection() as connection:
-            items = await dead_letters.listed(connection, states, int(limit), int(before) if before else None)
+            items = await dead_letters.listed(
+                connection, tenancy(request), states, int(limit), int(before) if before else None
+            )
         return json_response({"items": items, "next": None})
 
     async def settle(request: Request) -> Response:
@@ -37,9 +43,9 @@ def routes(database: Database, wake: Callable[[], None]) -> list[BaseRoute]:
         value = content.get("value") if isinstance(content, dict) else None
         edited = value.encode() if isinstance(value, str) else orjson.dumps(value) if value is not None else None
         async with database.connection() as connection:
-            done = await dead_letters.settle(connection, id, replay=replay, value=edited)
+            done = await dead_letters.settle(connection, tenancy(request), id, replay=replay, value=edited)
             if not done:
-                known = await connection.fetchval("SELECT state FROM dead_letter WHERE id = $1", id)
+                known = await dead_letters.state_of(connection, tenancy(request), id)
                 if known is None:
                     raise ProblemError(not_found("dead letter", id))
                 raise ProblemError(conflict("Already settled", f"Dead letter {id} is {known}; only a dead one can be."))

@@ -97,7 +97,11 @@ class Parts:
         if not await self._opened(stop):
             return
         app = application(
-            [*self.health.routes(), *dead_letter_routes(self.database, self.relay.wake), *routes],
+            [
+                *self.health.routes(),
+                *dead_letter_routes(self.database, self.relay.wake, self.settings.default_tenant),
+                *routes,
+            ],
             internal_token=self.settings.internal_token.get_secret_value(),
         )
         server = Server(app, self.settings.http_host, self.settings.http_port)
