@@ -104,7 +104,9 @@ async def test_all_faults_are_told_at_once_and_nothing_is_applied(gateway: Any) 
         ("tables: {t: {}}", 422),
         ("nonsense: {}", 422),
         ("services: [a]", 422),
-        ("services: {1: {}}", 422),
+        ("services: {1: {}}", 400),
+        ("services: {a: {priority: 123456789012345678901}}", 400),
+        ("services: {a: {title: &t " + "x" * 100_000 + "}, b: [" + "*t," * 1_000 + "]}", 400),
         ("services: {a: {}, a: {}}", 400),
         ("services: !!python/object/apply:os.system ['id']", 400),
         (

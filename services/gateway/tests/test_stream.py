@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from confluent_kafka import Producer
-from gateway.live import hub
 from gateway.live.filters import PROCESSES, RESOURCES
 from kernel_testing import eventually
 
@@ -45,9 +44,8 @@ async def bus(kafka: str, topics: Any) -> Bus:
 
 
 @pytest_asyncio.fixture
-async def live(start: Any, bus: Bus, kafka: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("gateway.app.Hub", lambda *given, **more: hub.Hub(*given, **more, topics=bus.topics))
-    return await start(kafka_bootstrap=kafka, stream_ring=500, stream_queue=400)
+async def live(start: Any, bus: Bus, kafka: str, topics: Any) -> Any:
+    return await start(kafka_bootstrap=kafka, topic_prefix=topics.prefix, stream_ring=500, stream_queue=400)
 
 
 @contextlib.asynccontextmanager
@@ -109,8 +107,8 @@ async def test_filters(live: Any, bus: Bus, query: str, wanted: set[int]) -> Non
 
 async def test_resources_have_a_stream_of_their_own(live: Any, bus: Bus) -> None:
     async with events(live, "resource=room") as take:
-        bus.tell(1, topic=RESOURCES, **{"pid": 1, "allocations": [{"resource": "hall"}]})
-        bus.tell(2, topic=RESOURCES, **{"pid": 2, "allocations": [{"resource": "anna"}, {"resource": "room"}]})
+        bus.tell(1, topic=RESOURCES, pid=1, allocations=[{"resource": "hall"}])
+        bus.tell(2, topic=RESOURCES, pid=2, allocations=[{"resource": "anna"}, {"resource": "room"}])
         bus.tell(3, topic=RESOURCES, id="room", capacity=1)
         await bus.flush()
         messages = await take(2)
@@ -147,7 +145,9 @@ async def test_going_on_after_an_id_misses_nothing_and_repeats_nothing(live: Any
     assert sorted(pids(seen)) == wanted
 
 
-async def test_another_replica_goes_on_where_one_stopped(live: Any, start: Any, bus: Bus, kafka: str) -> None:
+async def test_another_replica_goes_on_where_one_stopped(
+    live: Any, start: Any, bus: Bus, kafka: str, topics: Any
+) -> None:
     async with events(live) as take:
         bus.tell(1)
         await bus.flush()
@@ -155,7 +155,7 @@ async def test_another_replica_goes_on_where_one_stopped(live: Any, start: Any, 
     for pid in range(2, 50):
         bus.tell(pid)
     await bus.flush()
-    other = await start(kafka_bootstrap=kafka)
+    other = await start(kafka_bootstrap=kafka, topic_prefix=topics.prefix)
     async with events(other, f"after={first['id']}") as take:
         assert sorted(pids(await take(48))) == list(range(2, 50))
 
@@ -204,8 +204,10 @@ async def test_a_websocket_needs_a_token(live: Any) -> None:
         assert answer.status == 401
 
 
-async def test_a_ticket_opens_one_stream_once_on_any_replica(live: Any, start: Any, bus: Bus, kafka: str) -> None:
-    other = await start(kafka_bootstrap=kafka)
+async def test_a_ticket_opens_one_stream_once_on_any_replica(
+    live: Any, start: Any, bus: Bus, kafka: str, topics: Any
+) -> None:
+    other = await start(kafka_bootstrap=kafka, topic_prefix=topics.prefix)
     async with live.http.post(f"{live.url}/v1/stream:ticket", headers=live.bearer("viewer")) as answer:
         assert answer.status == 201
         assert answer.headers["cache-control"] == "no-store"

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,8 +131,7 @@ async def test_rotated_keys_are_found_and_withdrawn_ones_stop_counting(gateway: 
     rotated = type(gateway.issuer)()
     for name, key in rotated.keys.items():
         rotated.keys[name] = type(key).import_key({**key.as_dict(private=True), "kid": f"new-{name}"})
-    with open(gateway.gateway.settings.auth_jwks, "w") as file:
-        file.write(rotated.jwks())
+    Path(gateway.gateway.settings.auth_jwks).write_text(rotated.jwks())
     gateway.gateway.keys._asked = float("-inf")  # 30 s have passed
     assert await status(gateway, rotated.token("viewer")) == 200
     assert await status(gateway, old) == 401

@@ -38,6 +38,7 @@ class Gateway:
     """Everything that it is made of; nothing runs yet."""
 
     def __init__(self, settings: Settings) -> None:
+        settings.refuse_unsafe()
         refuse_local_issuer(settings)
         member = f"gateway-{settings.service_replica}"
         self.settings = settings
@@ -53,6 +54,7 @@ class Gateway:
             member=member,
             ring=settings.stream_ring,
             queue=settings.stream_queue,
+            prefix=settings.topic_prefix,
         )
         self.health = Health(self.database, self.keys, self.hub)
         self.operations = operations(self.database)
@@ -82,14 +84,26 @@ class Gateway:
 
     async def run(self, stop: Stop) -> None:
         """Until `stop`: first the database and the keys, last the door; the other way round at the end."""
+        if not await self._opened(stop):
+            return
         await self.proxy.open()
-        await self.database.open()
         await self.keys.refresh()
         server = Server(self.app, self.settings.http_host, self.settings.http_port)
         try:
             await tasks(stop, server.run_forever, self.hub.run, self.health.run)
         finally:
             await asyncio.shield(self._close())
+
+    async def _opened(self, stop: Stop) -> bool:
+        """False where the signal came before the database did."""
+        opening, stopping = asyncio.ensure_future(self.database.open()), asyncio.ensure_future(stop.wait())
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            return False
+        opening.result()
+        return True
 
     async def _close(self) -> None:
         await self.proxy.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from kernel_runtime import metrics
-from kernel_runtime.database import AWAY
+from kernel_runtime.database import is_away
 from kernel_runtime.http import Receive, Scope, Send
 from kernel_runtime.problem import Problem, ProblemError, unavailable
 from starlette.requests import ClientDisconnect
@@ -61,11 +61,13 @@ class Door:
             await _refuse(error.problem, status, sending)
         except ClientDisconnect:
             status = 499
-        except AWAY:
-            await _refuse(unavailable("The gateway's database is away. Try again in a moment."), status, sending)
-        except Exception:
-            log.exception("http.defect", path=scope["path"], request=scope[REQUEST_ID])
-            await _refuse(Problem(500, "Internal error", "This is a defect of ours; it was logged."), status, sending)
+        except Exception as error:
+            if is_away(error):
+                problem = unavailable("The gateway's database is away. Try again in a moment.")
+            else:
+                log.exception("http.defect", path=scope["path"], request=scope[REQUEST_ID])
+                problem = Problem(500, "Internal error", "This is a defect of ours; it was logged.")
+            await _refuse(problem, status, sending)
         finally:
             self.busy -= not lasting
             took = time.perf_counter() - started

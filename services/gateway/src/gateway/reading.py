@@ -32,8 +32,10 @@ async def read_body(body: Body, headers: Mapping[bytes, bytes], receive: Receive
                 headers={"accept": ", ".join(body.media)},
             )
         )
-    check_json(raw)
-    return raw, given or body.media[0]
+    kind = given or body.media[0]
+    if kind.endswith("json"):
+        check_json(raw)
+    return raw, kind
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 MAX_NODES = 500_000
+MAX_TEXT = 16 * 1024 * 1024
 MAX_DEPTH = 64
 
 
@@ -52,7 +53,7 @@ def read_yaml(raw: bytes) -> Any:
 
 
 def _bounded(value: Any) -> None:
-    nodes = 0
+    nodes = text = 0
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         following: list[Any] = []
@@ -61,8 +62,9 @@ def _bounded(value: Any) -> None:
                 [*item.keys(), *item.values()] if isinstance(item, dict) else item if isinstance(item, list) else ()
             )
             nodes += len(children)
-            if nodes > MAX_NODES:
-                raise YamlError(f"the document has more than {MAX_NODES:,} values")
+            text += len(item) if isinstance(item, str) else 0
+            if nodes > MAX_NODES or text > MAX_TEXT:
+                raise YamlError("the document is too large once its aliases are followed")
             following.extend(children)
         if not following:
             return

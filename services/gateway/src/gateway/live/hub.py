@@ -29,7 +29,7 @@ ROLES_AGAIN = 30.0
 """Seconds after which a mere operator's roles are read again."""
 FAREWELL = 2.0
 """Seconds that a client which is cut off has to take the reason."""
-TOPICS = {PROCESSES: PROCESS_EVENTS, RESOURCES: RESOURCE_EVENTS}
+TOPICS: Mapping[str, str] = {PROCESSES: PROCESS_EVENTS, RESOURCES: RESOURCE_EVENTS}
 
 Headers = Mapping[bytes, bytes]
 Writer = Callable[[Sequence[bytes]], Awaitable[None]]
@@ -49,7 +49,7 @@ class Hub:
         ring: int = 20_000,
         queue: int = 1_000,
         max_clients: int = 5_000,
-        topics: Mapping[str, str] = TOPICS,
+        prefix: str = "",
     ) -> None:
         self._bootstrap = bootstrap
         self._tokens = tokens
@@ -58,7 +58,7 @@ class Hub:
         self._queue = queue
         self._max_clients = max_clients
         self.clients = 0
-        self.feeds = {prefix: Feed(bootstrap, topic, prefix, member, ring) for prefix, topic in topics.items()}
+        self.feeds = {sign: Feed(bootstrap, prefix + topic, sign, member, ring) for sign, topic in TOPICS.items()}
 
     async def run(self) -> None:
         """Stops feeds that nobody listens to. Forever."""

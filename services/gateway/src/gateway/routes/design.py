@@ -10,6 +10,7 @@ from kernel_contracts.process import ServiceDefinition
 from kernel_contracts.resource import OperatorDefinition, ResourceDefinition
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition
 from kernel_contracts.scheduler import QueueDefinition
+from kernel_runtime.http import check_json
 from kernel_runtime.problem import Problem, ProblemError, invalid, pointer
 
 from gateway.models.design import Design, DesignApplied
@@ -74,6 +75,7 @@ async def _read(call: Call) -> dict[str, Any]:
     if call.content_type in JSON or raw.lstrip()[:1] == b"{":
         try:
             value = orjson.loads(raw)
+            check_json(raw)
         except orjson.JSONDecodeError as error:
             if call.content_type in JSON:
                 raise ProblemError(
@@ -91,9 +93,11 @@ async def _read(call: Call) -> dict[str, Any]:
 
 async def _yaml(raw: bytes) -> Any:
     try:
-        return await asyncio.to_thread(read_yaml, raw)
-    except YamlError as error:
+        value = await asyncio.to_thread(read_yaml, raw)
+        check_json(orjson.dumps(value))
+    except (YamlError, orjson.JSONEncodeError) as error:
         raise ProblemError(Problem(400, "Malformed YAML", f"The body is not YAML that we read: {error}")) from None
+    return value
 
 
 def _form_errors(value: Any) -> list[tuple[str, str]]:
