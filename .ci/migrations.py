@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SQUAWK = Path(sys.executable).parent / "squawk"
 
 # A service creates its tables in one transaction, before anything runs on them; identity columns and text are chosen types.
-EXCLUDED = "prefer-robust-stmts,prefer-bigint-over-int,prefer-bigint-over-smallint"
+EXCLUDED = "prefer-robust-stmts,prefer-bigint-over-int,prefer-bigint-over-smallint,require-timeout-settings"
 
 ALEMBICS_OWN = re.compile(r"CREATE TABLE alembic_version .*?;", re.DOTALL)
 
