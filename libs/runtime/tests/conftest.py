@@ -10,7 +10,10 @@ from kernel_testing.plugin import NewDatabase
 sys.path.insert(0, str(Path(__file__).parent))
 
 import counter_service
+from kernel_runtime import logs
 from kernel_runtime.schema import RUNTIME_TABLES
+
+logs.configure("tests", 0, "WARNING")
 
 
 @pytest_asyncio.fixture

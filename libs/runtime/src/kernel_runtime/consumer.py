@@ -361,6 +361,8 @@ class Consumer:
         if kind is None:
             raise ValueError("header ce_type is missing: publish a CloudEvent in Kafka's binary content mode")
         route = self._routes.get(kind, self._other)
+        if route is not None and route.topic not in (None, source.name):
+            route = self._other
         if route is None or route.topic not in (None, source.name):
             if source.strict:
                 raise ValueError(

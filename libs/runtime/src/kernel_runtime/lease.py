@@ -6,7 +6,7 @@ epoch, so one that wakes up too late changes nothing.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import asyncpg
 import structlog
@@ -125,8 +125,16 @@ async def while_held(lease: Lease, work: Callable[[int], Awaitable[None]]) -> No
         error = task.exception()
         if error is None:
             await asyncio.sleep(0.05)
-        elif is_away(error):
+        elif all(is_away(each) or isinstance(each, LeaseLostError) for each in _single(error)):
             log.warning("lease.work_interrupted", lease=lease.name, error=str(error) or type(error).__name__)
             await asyncio.sleep(0.25)
-        elif not isinstance(error, LeaseLostError):
+        else:
             raise error
+
+
+def _single(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _single(each)
+    else:
+        yield error

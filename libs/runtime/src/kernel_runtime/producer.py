@@ -54,8 +54,12 @@ class Publisher:
 
     async def send(self, records: Sequence[Record]) -> None:
         """Raises PublishError where not every record was acknowledged in time."""
-        loop = asyncio.get_running_loop()
-        await asyncio.shield(loop.run_in_executor(self._thread, self._send, records))
+        sending = asyncio.get_running_loop().run_in_executor(self._thread, self._send, records)
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            sending.add_done_callback(_nobody_asks)
+            raise
 
     async def close(self) -> None:
         """What was not acknowledged is given up; the outbox still has it."""
@@ -98,3 +102,8 @@ class Publisher:
         if producer is not None:
             with contextlib.suppress(KafkaException):
                 producer.purge()
+
+
+def _nobody_asks(sending: asyncio.Future[None]) -> None:
+    if not sending.cancelled():
+        sending.exception()
