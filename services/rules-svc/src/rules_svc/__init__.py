@@ -1,1 +1,1 @@
-"""Owns event types, rules and firings: what follows from an event."""
+"""Owns event types, rules and their firings, and the copy of who waits for which event: what follows from an event."""

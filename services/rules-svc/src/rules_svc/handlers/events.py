@@ -1,0 +1,167 @@
+"""Events from every door: what follows from them, who waited for them, and what became of what rules sent."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from kernel_contracts import message_types as types
+from kernel_contracts.vocabulary import ProcessState
+from kernel_runtime.command import Answer, Command, Result, json_answer
+from kernel_runtime.problem import Problem, invalid
+
+from rules_svc import cloudevents, wire
+from rules_svc.domain.model import RuleError
+from rules_svc.received import Received
+from rules_svc.store.batch import Wait
+from rules_svc.work import RuleWork
+
+DONE = Answer()
+_MOVED_ON = (404, 409, 412)
+"""A wake was refused because the process does not wait any more; any other refusal is about what the event brought."""
+
+
+def _key(work: RuleWork, received: Received, now: datetime) -> str | Problem | None:
+    """What waiting processes are matched by, or why the event does not fit its type."""
+    event_type = work.book.event_type(received.event.tenant, received.event.type)
+    subject = received.view["subject"]
+    if event_type is None:
+        return None if subject is None else str(subject)
+    if event_type.check is not None:
+        errors = [("/data" + pointer, message) for pointer, message in event_type.check(received.view.get("data"))]
+        if errors:
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            return invalid(
+                f"It does not fit its type {received.event.type}: {errors[0][0]}: {errors[0][1]}{more}", errors
+            )
+    if event_type.key is None:
+        return None if subject is None else str(subject)
+    try:
+        key = event_type.key.value(received.facts(now).bind({}))
+    except RuleError as error:
+        return invalid(f"The key of its type {received.event.type} can't be computed: {error}", [("", str(error))])
+    if key is None or (isinstance(key, (str, int)) and not isinstance(key, bool) and len(str(key)) <= 1024):
+        return None if key is None else str(key)
+    return invalid(f"The key of its type {received.event.type} must be text or a whole number, got {str(key)[:60]}.")
+
+
+def publish(work: RuleWork, command: Command, now: datetime) -> Result:
+    """Events over HTTP: all of them, or none where one does not fit its type."""
+    fresh: dict[bytes, tuple[Received, str | None]] = {}
+    errors: list[tuple[str, str]] = []
+    events: Sequence[Received] = command.body
+    for index, received in enumerate(events):
+        if received.key in work.seen or received.key in fresh:
+            continue
+        key = _key(work, received, now)
+        if isinstance(key, Problem):
+            within = f"/{index}" if len(events) > 1 else ""
+            errors += [(within + pointer, message) for pointer, message in key.errors] or [(within, key.detail)]
+        else:
+            fresh[received.key] = (received, key)
+    if errors:
+        return invalid(f"{errors[0][0] or 'event'}: {errors[0][1]}", errors)
+    for received, key in fresh.values():
+        work.take(received, key, now, kept=True)
+    items = [_taken(work, received, duplicate=received.key not in fresh) for received in events]
+    return json_answer(items[0] if len(items) == 1 else {"accepted": len(items), "items": items}, 202)
+
+
+def _taken(work: RuleWork, received: Received, *, duplicate: bool) -> Mapping[str, Any]:
+    fired, refused = work.seen[received.key]
+    item: dict[str, Any] = {
+        "id": received.event.id,
+        "source": received.event.source,
+        "type": received.event.type,
+        "duplicate": duplicate,
+        "fired": fired,
+    }
+    if refused is not None:
+        item["refused"] = orjson.loads(refused)
+    return item
+
+
+def business(work: RuleWork, command: Command, now: datetime) -> Result:
+    """An event on `business-events`; what does not fit its type is kept as refused."""
+    received: Received = command.body
+    if received.key in work.seen:
+        return DONE
+    if received.event.type.startswith(types.PREFIX):
+        return invalid(cloudevents.RESERVED_TYPE, [("/type", cloudevents.RESERVED_TYPE)])
+    key = _key(work, received, now)
+    if isinstance(key, Problem):
+        return key
+    work.take(received, key, now, kept=True)
+    return DONE
+
+
+def resource(work: RuleWork, command: Command, now: datetime) -> Result:
+    """An event of resource-svc that a rule or a wait is for."""
+    _own_event(work, command.body, now)
+    return DONE
+
+
+def process(work: RuleWork, command: Command, now: datetime) -> Result:
+    """An event of process-svc: who waits, what became of our commands, and what rules say."""
+    news: wire.ProcessNews = command.body
+    if wire.is_ours(news.causation):
+        _note_outcome(work, news, now)
+    if news.pid is not None and news.body is not None:
+        _follow_wait(work, news, news.pid, news.body, now)
+    if news.received is not None:
+        _own_event(work, news.received, now)
+    return DONE
+
+
+def _own_event(work: RuleWork, received: Received, now: datetime) -> None:
+    if received.key not in work.seen:
+        subject = received.view["subject"]
+        work.take(received, None if subject is None else str(subject), now, kept=False)
+
+
+def _note_outcome(work: RuleWork, news: wire.ProcessNews, now: datetime) -> None:
+    assert news.causation is not None
+    if news.type == types.PROCESS_CREATED:
+        work.outcome(news.causation, news.pid, None, now)
+    elif news.type == types.COMMAND_REFUSED and news.body is not None:
+        detail = str(news.body.get("detail", ""))[:1000].replace("\x00", "")
+        work.outcome(news.causation, news.pid, detail, now)
+        wait = None if news.pid is None else work.waits.get(news.pid)
+        if wait is not None and wait.wake is not None and wire.wake_id(wait) == news.causation:
+            if news.body.get("status") in _MOVED_ON:
+                work.end_wait(wait.pid)
+            else:
+                wait.wake = None
+                work.put_wait(wait, now)
+
+
+def _follow_wait(work: RuleWork, news: wire.ProcessNews, pid: int, body: Mapping[str, Any], now: datetime) -> None:
+    wait = work.waits.get(pid)
+    state = body.get("state")
+    if state is None or (wait is not None and news.version <= wait.version):
+        return
+    if news.type == types.PROCESS_WAITING:
+        _begin_wait(work, news, pid, (body.get("waiting_for") or {}).get("event"), wait, now)
+    elif wait is None:
+        return
+    elif state in (ProcessState.WAITING, ProcessState.SUSPENDED):
+        wait.version = news.version
+        wait.suspended = state == ProcessState.SUSPENDED
+        work.put_wait(wait, now)
+    else:
+        work.end_wait(pid)
+
+
+def _begin_wait(
+    work: RuleWork, news: wire.ProcessNews, pid: int, target: Any, before: Wait | None, now: datetime
+) -> None:
+    if not isinstance(target, dict) or not isinstance(target.get("type"), str):
+        if before is not None:
+            work.end_wait(pid)
+        return
+    key = target.get("key")
+    wait = Wait(pid, news.version, news.tenant, target["type"], None if key is None else str(key))
+    if before is not None and (before.type, before.key) == (wait.type, wait.key):
+        # Suspended and resumed: an event that came meanwhile is not lost.
+        wait.wake = before.wake
+    work.put_wait(wait, now)

@@ -1,0 +1,62 @@
+"""What time drives: following what other replicas changed, and forgetting what is old."""
+
+import asyncio
+
+import asyncpg
+import structlog
+from kernel_runtime.database import AWAY, Database
+
+from rules_svc.book import Memory
+from rules_svc.settings import Settings
+from rules_svc.store import batch, chores
+
+log = structlog.get_logger()
+
+CHORES_EVERY = 60.0
+"""Seconds; then also everything is read anew that otherwise is followed by its changes."""
+
+
+class Ticker:
+    """Keeps `memory` close to the database. Rules of other replicas are seen within `follow_interval`."""
+
+    def __init__(self, database: Database, memory: Memory, settings: Settings) -> None:
+        self._database = database
+        self._memory = memory
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Forever; a database that is away is waited for."""
+        passes = 0
+        each = max(1, round(CHORES_EVERY / self._settings.follow_interval))
+        while True:
+            try:
+                await self.follow(everything=passes % each == 0)
+                if passes % each == each // 2:
+                    await self.tidy()
+                passes += 1
+            except (*AWAY, asyncpg.PostgresError) as error:
+                log.warning("ticker.database_away", error=str(error) or type(error).__name__)
+                passes = 0
+            await asyncio.sleep(self._settings.follow_interval)
+
+    async def follow(self, *, everything: bool) -> None:
+        """Definitions by their version; who waits by what changed lately, or from the start."""
+        memory = self._memory
+        async with self._database.connection() as connection:
+            memory.learn(await batch.read_book(connection, memory.book))
+            waiting, awaited = set(memory.waiting), set(memory.awaited)
+            waiting_now = await chores.waiting_pids(connection, seconds=None if everything else 15.0)
+            awaited_now = await chores.awaited_types(connection)
+        # What this replica's own batches added while the queries ran must stay.
+        memory.awaited = (memory.awaited - (awaited - awaited_now)) | awaited_now
+        memory.waiting |= waiting_now
+        if everything:
+            memory.waiting -= waiting - waiting_now
+            memory.loaded = True
+
+    async def tidy(self) -> None:
+        async with self._database.connection() as connection:
+            gone = await chores.forget(connection, self._settings.firing_days)
+            gone += await chores.trim_failures(connection, self._settings.failures_kept)
+        if gone:
+            log.info("ticker.forgot", rows=gone)

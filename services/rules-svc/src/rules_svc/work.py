@@ -1,0 +1,228 @@
+"""What one batch works on: the book, the events seen before, the waits that it touches; and what it has to save."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+from kernel_contracts import message_types as types
+from kernel_contracts.envelope import MAX_DEPTH
+from kernel_contracts.vocabulary import DefinitionKind
+from kernel_runtime.command import Command, Message
+from kernel_runtime.database import Connection
+from kernel_runtime.problem import Problem
+from prometheus_client import Counter
+
+from rules_svc import wire
+from rules_svc.book import Definition, Memory
+from rules_svc.domain.evaluation import evaluate
+from rules_svc.domain.model import Do, Firing, FiringResult
+from rules_svc.failures import FailureLimit
+from rules_svc.received import Received
+from rules_svc.store import batch as store
+from rules_svc.store.batch import Call, EventRow, FiringRow, OutcomeRow, Wait
+
+log = structlog.get_logger()
+
+FIRINGS = Counter("kernel_rule_firings_total", "Firings by rule and result.", ("tenant", "rule", "result"))
+
+DEFINING = frozenset({"define", "undefine", "apply"})
+
+
+@dataclass(slots=True)
+class Draft:
+    """An event of this batch, on its way to become a row. `kept`: even where nothing came of it."""
+
+    received: Received
+    at: datetime
+    kept: bool
+    refused: str | None = None
+    fired: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    correlated: list[int] = field(default_factory=list)
+
+    @property
+    def matters(self) -> bool:
+        return self.kept or bool(self.fired or self.failed or self.stopped or self.correlated)
+
+
+class RuleWork:
+    """Made for each batch. Handlers read `book`, `seen`, `waits`, and change it by `take`, `define`, `put_wait`."""
+
+    def __init__(self, memory: Memory, limit: FailureLimit) -> None:
+        self.messages: list[Message] = []
+        self.memory = memory
+        self.book = memory.book
+        self.seen: dict[bytes, tuple[list[str], str | None]] = {}
+        self.waits: dict[int, Wait] = {}
+        self._limit = limit
+        self._changes: list[Definition] = []
+        self._drafts: list[Draft] = []
+        self._firings: list[FiringRow] = []
+        self._outcomes: list[OutcomeRow] = []
+        self._calls: list[tuple[Call, Draft]] = []
+        self._touched: set[int] = set()
+        self._gone: set[int] = set()
+        self._now: datetime | None = None
+
+    async def load(self, connection: Connection, commands: Sequence[Command]) -> None:
+        lock = any(command.name in DEFINING for command in commands)
+        self.book = await store.read_book(connection, self.memory.book, lock=lock)
+        self.memory.learn(self.book)
+        keys: list[bytes] = []
+        pids: set[int] = set()
+        for command in commands:
+            body = command.body
+            if command.name == "publish":
+                keys += [received.key for received in body]
+            elif isinstance(body, Received):
+                keys.append(body.key)
+            elif isinstance(body, wire.ProcessNews):
+                if body.received is not None:
+                    keys.append(body.received.key)
+                if body.pid is not None and touches_wait(body, self.memory):
+                    pids.add(body.pid)
+        if keys:
+            self.seen = await store.known_events(connection, keys)
+        if pids:
+            self.waits = await store.waits_of(connection, sorted(pids))
+
+    def take(self, received: Received, key: str | None, now: datetime, *, kept: bool) -> Draft:
+        """Evaluates the rules for an event that was not seen before, and notes what follows."""
+        started = time.perf_counter()
+        event = received.event
+        rules = self.book.index.for_type(event.tenant, event.type)
+        firings = evaluate(rules, event, received.facts(now).bind, max_depth=MAX_DEPTH) if rules else []
+        micros = min(int((time.perf_counter() - started) * 1e6), 2**31 - 1)
+        draft = Draft(received, now, kept)
+        for firing in firings:
+            self._note(firing, draft, micros, now)
+        self._drafts.append(draft)
+        if event.depth < MAX_DEPTH and (kept or (event.tenant, event.type) in self.memory.awaited):
+            self._calls.append((Call(event.tenant, event.type, key, wire.wake(received)), draft))
+        self.seen[received.key] = (draft.fired, None)
+        return draft
+
+    def _note(self, firing: Firing, draft: Draft, micros: int, now: datetime) -> None:
+        received, rule, detail = draft.received, firing.rule, firing.detail
+        FIRINGS.labels(rule.tenant, rule.name, firing.result.value).inc()
+        if firing.result is FiringResult.FAILED:
+            kept, missed = self._limit.keeps(rule.tenant, rule.name, now)
+            if not kept:
+                return
+            if missed:
+                detail = f"{detail} (and {missed} more failures before, not kept)"
+        instructions: list[dict[str, Any]] = []
+        for action in firing.actions:
+            sent = wire.effect(firing, action, received, now)
+            if sent is not None:
+                self.messages.append(sent)
+            instructions.append(wire.told(firing, action, received))
+            if action.do is Do.SIGNAL:
+                woken = wire.wake(received, action.arguments.get("data"))
+                self._calls.append((Call(rule.tenant, None, action.arguments["key"], woken), draft))
+        {
+            FiringResult.FIRED: draft.fired,
+            FiringResult.FAILED: draft.failed,
+            FiringResult.STOPPED: draft.stopped,
+        }[firing.result].append(rule.name)
+        if firing.result is FiringResult.STOPPED:
+            log.error(
+                "rules.chain_stopped", rule=rule.name, tenant=rule.tenant, caused_by=received.event.id, detail=detail
+            )
+        self.messages.append(wire.rule_fired(firing, instructions, received, now))
+        event = received.event
+        self._firings.append(
+            FiringRow(
+                received.key, event.tenant, rule.name, rule.version, event.source, event.id, event.type, event.pid,
+                firing.result.value, detail, orjson.dumps(instructions).decode(), micros, now,
+            )
+        )  # fmt: skip
+
+    def refuse_event(self, received: Received, problem: Problem, now: datetime) -> None:
+        """An event from Kafka that was refused: kept, so that its sender can ask."""
+        text = problem.as_json().decode()
+        self.seen[received.key] = ([], text)
+        self._drafts.append(Draft(received, now, kept=True, refused=text))
+
+    def refuse(self, command: Command, problem: Problem, now: datetime) -> None:
+        if isinstance(command.body, Received):
+            self.refuse_event(command.body, problem, now)
+
+    def define(self, definition: Definition) -> None:
+        """A new version of a definition; later commands of the batch see it."""
+        version = self.book.version if self._changes else self.book.version + 1
+        self._changes.append(definition)
+        self.book = self.book.changed([definition], version)
+        if definition.kind is DefinitionKind.RULE:
+            self.messages.append(wire.rule_published(definition))
+
+    def put_wait(self, wait: Wait, now: datetime) -> None:
+        """The process waits (or still does); what it was woken with before is sent again for this version."""
+        self.waits[wait.pid] = wait
+        self._touched.add(wait.pid)
+        self._gone.discard(wait.pid)
+        if wait.wake is not None and not wait.suspended:
+            self.messages.append(wire.wake_process(wait, now))
+
+    def end_wait(self, pid: int) -> None:
+        self.waits.pop(pid, None)
+        self._touched.discard(pid)
+        self._gone.add(pid)
+
+    def outcome(self, command_id: str, pid: int | None, refused: str | None, now: datetime) -> None:
+        self._outcomes.append(OutcomeRow(command_id, pid, refused, now))
+
+    def conclude(self, now: datetime) -> None:
+        self._now = now
+
+    async def save(self, connection: Connection) -> None:
+        if self._changes:
+            await store.save_definitions(connection, self._changes, self.book.version)
+        if self._touched or self._gone:
+            await store.save_waits(connection, [self.waits[pid] for pid in self._touched], sorted(self._gone))
+        if self._calls:
+            await self._meet(connection)
+        if self._firings:
+            await store.add_firings(connection, self._firings)
+        if self._outcomes:
+            await store.add_outcomes(connection, self._outcomes)
+        rows = [_row(draft) for draft in self._drafts if draft.matters]
+        if rows:
+            await store.add_events(connection, rows)
+
+    async def _meet(self, connection: Connection) -> None:
+        assert self._now is not None
+        for index, wait in await store.meet(connection, [call for call, _ in self._calls]):
+            self._calls[index][1].correlated.append(wait.pid)
+            if not wait.suspended:
+                self.messages.append(wire.wake_process(wait, self._now))
+
+    def committed(self) -> None:
+        self.memory.learn(self.book)
+        self.memory.waiting.update(self._touched)
+        self.memory.waiting.difference_update(self._gone)
+        for pid in self._touched:
+            wait = self.waits[pid]
+            if wait.type.startswith("kernel."):
+                self.memory.awaited.add((wait.tenant, wait.type))
+
+    def abandoned(self) -> None:
+        """Nothing was kept in memory."""
+
+
+def touches_wait(news: wire.ProcessNews, memory: Memory) -> bool:
+    """Whether the event can begin, change or end a wait for an event."""
+    return news.body is not None and (news.type == types.PROCESS_WAITING or memory.may_wait(news.pid))
+
+
+def _row(draft: Draft) -> EventRow:
+    event = draft.received.event
+    return EventRow(
+        draft.received.key, event.tenant, event.source, event.id, event.type, draft.fired, draft.failed,
+        draft.stopped, sorted(draft.correlated), draft.refused, draft.at,
+    )  # fmt: skip
