@@ -105,6 +105,11 @@ async def test_filters(live: Any, bus: Bus, query: str, wanted: set[int]) -> Non
     assert (messages[0]["type"], messages[0]["time"]) == (RUNNING, "2026-11-25T09:00:00Z")
 
 
+async def test_head_ends_at_once(live: Any) -> None:
+    async with live.http.head(f"{live.url}/v1/stream", headers=live.bearer()) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+
+
 async def test_resources_have_a_stream_of_their_own(live: Any, bus: Bus) -> None:
     async with events(live, "resource=room") as take:
         bus.tell(1, topic=RESOURCES, pid=1, allocations=[{"resource": "hall"}])

@@ -1,5 +1,6 @@
 """Tokens: what is let in, and every way round that we know of."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -131,7 +132,7 @@ async def test_rotated_keys_are_found_and_withdrawn_ones_stop_counting(gateway: 
     rotated = type(gateway.issuer)()
     for name, key in rotated.keys.items():
         rotated.keys[name] = type(key).import_key({**key.as_dict(private=True), "kid": f"new-{name}"})
-    Path(gateway.gateway.settings.auth_jwks).write_text(rotated.jwks())
+    await asyncio.to_thread(Path(gateway.gateway.settings.auth_jwks).write_text, rotated.jwks())
     gateway.gateway.keys._asked = float("-inf")  # 30 s have passed
     assert await status(gateway, rotated.token("viewer")) == 200
     assert await status(gateway, old) == 401

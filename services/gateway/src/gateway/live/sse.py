@@ -39,6 +39,9 @@ class EventStream:
         subscriber.filters.append(wanted)
         feed = hub.feeds[topic]
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        if scope["method"] == "HEAD":
+            await send(_chunk(b"", more=False))
+            return
         await send(_chunk(b"retry: 2000\nid: " + encode(topic, position).encode() + b"\n\n"))
         catching_up = asyncio.ensure_future(hub.catch_up(subscriber, position))
 
