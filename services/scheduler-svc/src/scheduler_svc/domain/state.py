@@ -328,18 +328,33 @@ class State:
     def overdue(self, now: datetime) -> list[Item]:
         """Proposals whose answer is missing; each is told again after the same time."""
         found = []
-        while self._asked and self._asked[0][0] <= now:
-            _, pid, dispatch_id = self._asked.popleft()
-            item = self.items.get(pid)
-            if item is not None and item.dispatch_id == dispatch_id and item.state is ItemState.PROPOSED:
-                self._asked.append((now + ANSWER_TIME, pid, dispatch_id))
-                found.append(item)
+        while (item := self._next_asked()) is not None and self._asked[0][0] <= now:
+            self._asked.popleft()
+            self._asked.append((now + ANSWER_TIME, item.pid, item.dispatch_id or ""))
+            found.append(item)
         return found
 
     def next_due(self) -> datetime | None:
         """When time alone changes something next."""
-        times = [heap[0][0] for heap in (self._later, self._asked) if heap]
+        while self._later:
+            at, pid = self._later[0]
+            if pid in self._deferred and self._deferred[pid].retry_at == at:
+                break
+            heappop(self._later)
+        times = [self._later[0][0]] if self._later else []
+        if self._next_asked() is not None:
+            times.append(self._asked[0][0])
         return min(times, default=None)
+
+    def _next_asked(self) -> Item | None:
+        """The proposal that has waited longest; those that were answered are dropped on the way."""
+        while self._asked:
+            _, pid, dispatch_id = self._asked[0]
+            item = self.items.get(pid)
+            if item is not None and item.dispatch_id == dispatch_id and item.state is ItemState.PROPOSED:
+                return item
+            self._asked.popleft()
+        return None
 
     def take_changes(self) -> Changes:
         """What changed since the last call. Locks that nobody has or waits for are forgotten."""
