@@ -1,6 +1,8 @@
 """resource-svc: resources and operators as they are defined, the commands it takes, the events it tells."""
 
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
@@ -50,6 +52,45 @@ class OperatorDefinition(Command):
     skills: list[Name | Skill] = []
     capacity: Annotated[int, Field(ge=0, le=10_000)] = 1
     calendar: Name | None = None
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone of the IANA database, such as Europe/Amsterdam") from None
+    return value
+
+
+ClockTime = Annotated[str, Field(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+Window = tuple[ClockTime, ClockTime] | tuple[ClockTime, ClockTime, Annotated[int, Field(ge=0, le=1_000_000)]]
+"""From, to, and the capacity in it where that differs. One that ends before it begins crosses midnight."""
+
+
+class CalendarException(Command):
+    """The hours of one day instead of the usual ones; none is a day off."""
+
+    date: date
+    hours: list[Window] = []
+    note: Text | None = None
+
+
+class CalendarDefinition(Command):
+    """When a resource exists: hours by weekday in a time zone, exceptions, a country's holidays, other calendars below."""
+
+    time_zone: Annotated[str, AfterValidator(_known_zone)]
+    weekly: dict[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], list[Window]] = {}
+    exceptions: Annotated[list[CalendarException], Field(max_length=2000)] = []
+    holidays: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None
+    layers: Annotated[list[Name], Field(max_length=16)] = []
+
+
+class ResourceDesign(Command):
+    """resource-svc's part of a whole design: maps by id."""
+
+    calendars: dict[Name, CalendarDefinition] = {}
+    resources: dict[Name, ResourceDefinition] = {}
+    operators: dict[Name, OperatorDefinition] = {}
 
 
 class ChangeStock(Command):

@@ -1,0 +1,93 @@
+"""The statements of the batch's work."""
+
+LOCK = """
+WITH wanted AS (
+    SELECT r.number FROM unnest($1::text[], $2::text[]) AS w (tenant, id) JOIN resource r USING (tenant, id)
+    UNION
+    SELECT a.resource FROM allocation a WHERE a.pid = ANY($3::bigint[]) AND a.released_at IS NULL)
+SELECT number, tenant, id, type, used, version, revision FROM resource
+WHERE number = ANY(ARRAY(SELECT number FROM wanted)) ORDER BY number
+"""
+FOR_UPDATE = "FOR UPDATE"
+
+HELD = """
+SELECT resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by FROM allocation
+WHERE pid = ANY($1::bigint[]) AND released_at IS NULL ORDER BY pid, granted_at, resource, version
+"""
+HOLDERS = """
+SELECT resource, pid, units, dispatch_id, hold, granted_at FROM allocation
+WHERE resource = ANY($1::bigint[]) AND released_at IS NULL ORDER BY resource, version
+"""
+DISPATCHES = """
+SELECT dispatch_id, tenant, pid, process_version, queue, outcome, reason, operator, allocations FROM dispatch
+WHERE dispatch_id = ANY($1::text[])
+"""
+CALENDARS = """
+SELECT tenant, id, definition, version FROM unnest($1::text[], $2::text[]) AS w (tenant, id)
+JOIN calendar USING (tenant, id)
+"""
+
+_RECORD = """
+FROM jsonb_to_recordset($1::jsonb) AS new (
+    tenant text, id text, type text, kind text, name text, capacity bigint, used bigint, counted bigint,
+    reorder_at bigint, labels jsonb, roles jsonb, skills jsonb, calendar text, status text, presence text,
+    presence_until timestamptz, deleted boolean, version bigint, revision bigint, at timestamptz)
+"""
+INSERT_RESOURCES = f"""
+INSERT INTO resource (tenant, id, type, kind, name, capacity, used, counted, reorder_at, labels, roles, skills, calendar,
+    status, presence, presence_until, deleted, version, revision, created_at, changed_at)
+SELECT tenant, id, type, kind, name, capacity, used, counted, reorder_at, labels, roles, skills, calendar,
+    status, presence, presence_until, deleted, version, revision, at, at
+{_RECORD} ORDER BY tenant, id
+ON CONFLICT (tenant, id) DO NOTHING RETURNING number, tenant, id
+"""
+UPDATE_RESOURCES = f"""
+UPDATE resource SET type = new.type, kind = new.kind, name = new.name, capacity = new.capacity, used = new.used,
+    counted = new.counted, reorder_at = new.reorder_at, labels = new.labels, roles = new.roles, skills = new.skills,
+    calendar = new.calendar, status = new.status, presence = new.presence, presence_until = new.presence_until,
+    deleted = new.deleted, version = new.version, revision = new.revision, changed_at = new.at
+{_RECORD} WHERE resource.tenant = new.tenant AND resource.id = new.id
+"""
+UPDATE_USE = """
+UPDATE resource SET used = new.used, version = new.version
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS new (number, used, version)
+WHERE resource.number = new.number
+"""
+INSERT_CHANGES = """
+INSERT INTO resource_change (resource, version, revision, capacity, what, by, reason, definition, at)
+SELECT *, $9::timestamptz FROM unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::jsonb[])
+"""
+INSERT_ALLOCATIONS = """
+INSERT INTO allocation (resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by,
+    released_version, released_at, granted_at)
+SELECT resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by, released_version,
+    CASE WHEN released THEN $12::timestamptz END, $12
+FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::text[], $10::bigint[], $11::boolean[])
+    AS new (resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by, released_version,
+        released)
+"""
+END_ALLOCATIONS = """
+UPDATE allocation SET released_at = $4, released_version = ended.released_version
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS ended (resource, version, released_version)
+WHERE allocation.resource = ended.resource AND allocation.version = ended.version
+"""
+KEEP_ALLOCATIONS = """
+UPDATE allocation SET dispatch_id = kept.dispatch_id, demand = kept.demand, relied_on_by = kept.relied_on_by
+FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::text[])
+    AS kept (resource, version, dispatch_id, demand, relied_on_by)
+WHERE allocation.resource = kept.resource AND allocation.version = kept.version
+"""
+INSERT_DISPATCHES = """
+INSERT INTO dispatch (dispatch_id, tenant, pid, process_version, queue, outcome, reason, operator, allocations, at)
+SELECT *, $10::timestamptz FROM unnest(
+    $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::smallint[])
+ON CONFLICT (dispatch_id) DO NOTHING
+"""
+INSERT_CALENDARS = """
+INSERT INTO calendar (tenant, id, definition, version, created_at, changed_at)
+SELECT *, $5::timestamptz, $5 FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::bigint[])
+ON CONFLICT (tenant, id) DO UPDATE SET definition = excluded.definition, version = excluded.version,
+    changed_at = excluded.changed_at WHERE calendar.version = excluded.version - 1
+"""

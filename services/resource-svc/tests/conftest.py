@@ -1,0 +1,38 @@
+"""What the tests of resource-svc share: its database, and a lane to drive it by."""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lane import Lane
+
+OpenLane = Callable[[], Awaitable[Lane]]
+
+
+@pytest.fixture(scope="session")
+def service_module() -> str:
+    return "resource_svc"
+
+
+@pytest_asyncio.fixture
+async def open_lane(database: str) -> AsyncIterator[OpenLane]:
+    """Each call is another replica of the service on the same database."""
+    lanes: list[Lane] = []
+
+    async def make() -> Lane:
+        lanes.append(await Lane.open(database))
+        return lanes[-1]
+
+    yield make
+    for lane in lanes:
+        await lane.close()
+
+
+@pytest_asyncio.fixture
+async def lane(open_lane: OpenLane) -> Lane:
+    return await open_lane()
