@@ -71,8 +71,8 @@ async def test_overlapping_transactions_stay_in_order_per_key(dsn: str, kafka: s
 async def test_killed_between_send_and_delete_only_repeats(dsn: str, kafka: str, topics: TestTopics) -> None:
     events = await topics("process-events")
     told = settings(dsn, kafka, topics)
-    writing = asyncio.create_task(write(dsn, writers=8, rounds=60))
     for _ in range(5):
+        writing = asyncio.create_task(write(dsn, writers=8, rounds=12))
         async with running(told, consume=False) as service:
             publisher = service.parts.publisher
             send = publisher.send
@@ -81,10 +81,10 @@ async def test_killed_between_send_and_delete_only_repeats(dsn: str, kafka: str,
                 await send(records)
                 raise asyncio.CancelledError
 
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.1)
             publisher.send = sent_and_dead  # type: ignore[method-assign]
-            await eventually(lambda: service.tasks[1].done())
-    await writing
+            await eventually(service.tasks[1].done)
+        await writing
     async with running(told, consume=False):
         await eventually(lambda: drained(dsn))
     found = by_key(read_all(kafka, events))

@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match, Route
 
 from kernel_runtime import metrics
 from kernel_runtime.command import Cause, Command, Result, fingerprint
@@ -329,11 +329,14 @@ async def _on_problem(_: Request, error: Exception) -> Response:
     return problem_response(error.problem)
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem_response(
-        Problem(error.status_code, str(error.detail), str(error.detail), headers=dict(error.headers or {}))
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        routes = [route for route in request.app.routes if isinstance(route, Route)]
+        fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        headers = {"allow": ", ".join(sorted({method for route in fitting for method in route.methods or ()}))}
+    return problem_response(Problem(error.status_code, str(error.detail), str(error.detail), headers=headers))
 
 
 async def _on_failure(request: Request, error: Exception) -> Response:

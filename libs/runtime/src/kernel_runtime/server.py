@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
         yield
 
     async def run_forever(self) -> None:
-        """Raises where the port is taken."""
+        """Where the port is taken, uvicorn says so and exits."""
         serving = asyncio.ensure_future(self.serve())
         try:
             await asyncio.shield(serving)
@@ -47,5 +47,3 @@ class Server(uvicorn.Server):
             self.should_exit = True
             await asyncio.wait([serving], timeout=3)
             raise
-        except SystemExit as error:
-            raise RuntimeError(f"can't listen on {self.config.host}:{self.config.port}") from error
