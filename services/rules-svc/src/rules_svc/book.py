@@ -127,6 +127,8 @@ class Memory:
     def __init__(self) -> None:
         self.book = Book()
         self.waiting: set[int] = set()
+        self.arriving: set[int] = set()
+        """Read from Kafka as waiting, not saved yet: what comes behind in the same batch is about them too."""
         self.awaited: set[tuple[str, str]] = set()
         self.loaded = False
 
@@ -142,4 +144,4 @@ class Memory:
 
     def may_wait(self, pid: int | None) -> bool:
         """Whether this process may be waiting for an event."""
-        return not self.loaded or pid in self.waiting
+        return not self.loaded or pid in self.waiting or pid in self.arriving

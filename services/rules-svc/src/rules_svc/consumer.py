@@ -48,15 +48,21 @@ class Door:
 
     def wants_process(self, headers: Mapping[str, bytes]) -> bool:
         kind = headers["ce_type"]
-        if kind == _WAITING or (kind in _ENDINGS and wire.is_ours(headers.get("ce_causationid"))):
+        if kind == _WAITING:
+            pid = headers.get("ce_id", b"").partition(b".")[0]
+            if pid.isdigit():
+                self._memory.arriving.add(int(pid))
+            return True
+        if kind in _ENDINGS and wire.is_ours(headers.get("ce_causationid")):
             return True
         return self._may_wait(headers.get("ce_id", b"").decode("utf-8", "replace")) or self.wants(headers)
 
     def _may_wait(self, id: str) -> bool:
-        if self._memory.loaded and not self._memory.waiting:
+        memory = self._memory
+        if memory.loaded and not memory.waiting and not memory.arriving:
             return False
         pid = id.partition(".")[0]
-        return not (pid.isascii() and pid.isdigit()) or self._memory.may_wait(int(pid))
+        return not (pid.isascii() and pid.isdigit()) or memory.may_wait(int(pid))
 
     def read_process(self, envelope: Envelope, _: Headers, raw: bytes) -> wire.ProcessNews:
         kind = envelope.type

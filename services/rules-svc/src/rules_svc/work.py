@@ -67,6 +67,7 @@ class RuleWork:
         self._calls: list[tuple[Call, Draft]] = []
         self._touched: set[int] = set()
         self._gone: set[int] = set()
+        self._arrived: set[int] = set()
         self._now: datetime | None = None
 
     async def load(self, connection: Connection, commands: Sequence[Command]) -> None:
@@ -86,6 +87,8 @@ class RuleWork:
                     keys.append(body.received.key)
                 if body.pid is not None and touches_wait(body, self.memory):
                     pids.add(body.pid)
+                    if body.type == types.PROCESS_WAITING:
+                        self._arrived.add(body.pid)
         if keys:
             self.seen = await store.known_events(connection, keys)
         if pids:
@@ -205,6 +208,7 @@ class RuleWork:
     def committed(self) -> None:
         self.memory.learn(self.book)
         self.memory.waiting.update(self._touched)
+        self.memory.arriving -= self._arrived
         self.memory.waiting.difference_update(self._gone)
         for pid in self._touched:
             wait = self.waits[pid]
