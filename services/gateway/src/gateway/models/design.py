@@ -2,11 +2,9 @@
 
 from kernel_contracts.base import Command, Event, JsonObject, Name
 from kernel_contracts.process import ServiceDefinition
-from kernel_contracts.resource import OperatorDefinition, ResourceDefinition
+from kernel_contracts.resource import CalendarDefinition, OperatorDefinition, ResourceDefinition
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition
 from kernel_contracts.scheduler import QueueDefinition
-
-from gateway.models.resources import CalendarDefinition
 
 
 class Design(Command):

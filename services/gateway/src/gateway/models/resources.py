@@ -1,10 +1,8 @@
 """Resources, operators and calendars as they are shown."""
 
-from typing import Any
-
-from kernel_contracts.base import Command, Event, Name, Time
+from kernel_contracts.base import Event, Name, Time
 from kernel_contracts.process import ServiceDefinition
-from kernel_contracts.resource import OperatorDefinition, ResourceDefinition
+from kernel_contracts.resource import CalendarDefinition, OperatorDefinition, ResourceDefinition
 from kernel_contracts.vocabulary import Presence, ResourceStatus
 from pydantic import ConfigDict
 
@@ -31,7 +29,7 @@ class Resource(ResourceDefinition):
 
 
 class Operator(OperatorDefinition):
-    """An operator, and whether it is there."""
+    """An operator, how much it runs, and whether it is there."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -59,22 +57,6 @@ class Allocation(Event):
     pid: int
     units: int
     dispatch_id: str | None = None
-
-
-class CalendarException(Command):
-    date: str
-    hours: list[list[Any]]
-    note: str | None = None
-
-
-class CalendarDefinition(Command):
-    """When a resource exists: windows by weekday, a third value in a window is the capacity in it."""
-
-    time_zone: str
-    weekly: dict[str, list[list[Any]]] = {}
-    exceptions: list[CalendarException] = []
-    holidays: str | None = None
-    layers: list[Name] = []
 
 
 class Calendar(CalendarDefinition):

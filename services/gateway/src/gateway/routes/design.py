@@ -7,15 +7,20 @@ from typing import Any
 import orjson
 from kernel_contracts.base import Command
 from kernel_contracts.process import ServiceDefinition
-from kernel_contracts.resource import OperatorDefinition, ResourceDefinition
+from kernel_contracts.resource import (
+    ENTITY_TYPE,
+    OPERATOR_TYPE,
+    CalendarDefinition,
+    OperatorDefinition,
+    ResourceDefinition,
+)
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition
 from kernel_contracts.scheduler import QueueDefinition
 from kernel_runtime.http import check_json
 from kernel_runtime.problem import Problem, ProblemError, invalid, pointer
 
 from gateway.models.design import Design, DesignApplied
-from gateway.models.resources import CalendarDefinition
-from gateway.operation import JSON, MIB, YAML, Answer, Body, Call, Operation
+from gateway.operation import JSON, MIB, YAML, Answer, Body, Call, Operation, quoted
 from gateway.reply import Reply, json_reply, problem_reply
 from gateway.routes import operators, queues, resources, rules, services
 from gateway.routes.queries import DRY_RUN
@@ -38,6 +43,7 @@ LISTS: Mapping[str, tuple[str, str, str, type[Command]]] = {
     "rules": ("rules-svc", "/v1/rules", "name", RuleDefinition),
     "event_types": ("rules-svc", "/v1/event-types", "type", EventTypeDefinition),
 }
+RESERVED = (OPERATOR_TYPE, ENTITY_TYPE)
 LATER = ("tables", "timers")
 RESULTS = ("created", "changed", "unchanged")
 
@@ -193,10 +199,12 @@ async def _section(call: Call, service: str, path: str, key: str, model: type[Co
             )
         page = reply.json()
         for item in page["items"]:
+            if key == "id" and item.get("type") in RESERVED:
+                continue  # operators have a section of their own, entities' locks make themselves
             content[item[key]] = {name: value for name, value in item.items() if name in fields and value is not None}
         if not page.get("next"):
             return content
-        cursor = f"&cursor={page['next']}"
+        cursor = f"&cursor={quoted(page['next'])}"
 
 
 EXAMPLE = {

@@ -3,12 +3,13 @@
 from urllib.parse import urlencode
 
 from kernel_contracts.resource import OperatorDefinition, SetPresence
+from kernel_contracts.vocabulary import Presence
 
 from gateway.models.resources import Operator, Service, Tasks
 from gateway.operation import Answer, Body, Call, Operation, Query, quoted
 from gateway.reply import Reply
 from gateway.routes import processes, services
-from gateway.routes.answers import defined, one, part
+from gateway.routes.answers import defined, deleted, one, part
 from gateway.routes.queries import LIMIT, PAGE
 
 OWNER, TAG = "resource-svc", "Operators"
@@ -44,7 +45,11 @@ OPERATIONS = (
         TAG,
         part(Operator, STORED),
         owner=OWNER,
-        query=(Query("role", "With this role."), *PAGE),
+        query=(
+            Query("role", "With this role."),
+            Query("presence", "Whether it is there.", {"type": "string", "enum": list(Presence)}),
+            *PAGE,
+        ),
     ),
     Operation(
         "GET",
@@ -65,6 +70,7 @@ OPERATIONS = (
         body=Body(OperatorDefinition, {"anna": DEFINITION}),
         refuses=(409, 412),
     ),
+    deleted("/v1/operators/{id}", "Delete an operator", OWNER),
     Operation(
         "GET",
         "/v1/operators/{id}/tasks",

@@ -1,10 +1,11 @@
 """Resources and calendars: what there is a limited amount of, and when."""
 
-from kernel_contracts.resource import ChangeStock, ResourceDefinition
+from kernel_contracts.resource import CalendarDefinition, ChangeStock, ResourceDefinition
+from kernel_contracts.vocabulary import ResourceStatus
 
-from gateway.models.resources import Allocation, Calendar, CalendarDefinition, Resource, ResourceState
+from gateway.models.resources import Allocation, Calendar, Resource, ResourceState
 from gateway.operation import Answer, Body, Operation, Query
-from gateway.routes.answers import defined, one, part
+from gateway.routes.answers import defined, deleted, one, part
 from gateway.routes.queries import INTEGER, PAGE, TIME
 
 OWNER, TAG, DESIGN = "resource-svc", "Resources", "Design"
@@ -54,7 +55,12 @@ OPERATIONS = (
         TAG,
         part(Resource, STORED),
         owner=OWNER,
-        query=(Query("type", "Of this type."), *PAGE),
+        query=(
+            Query("type", "Of this type."),
+            Query("status", "In service, out, retired.", {"type": "string", "enum": list(ResourceStatus)}),
+            Query("label", "With this label, as NAME:VALUE."),
+            *PAGE,
+        ),
     ),
     Operation(
         "GET",
@@ -81,6 +87,7 @@ OPERATIONS = (
         ),
         refuses=(409, 412),
     ),
+    deleted("/v1/resources/{id}", "Delete a resource", OWNER),
     Operation(
         "GET",
         "/v1/resources/{id}/status",
@@ -118,6 +125,7 @@ OPERATIONS = (
             Query("pid", "Held by this process.", INTEGER),
             Query("resource", "Of this resource."),
             Query("at", "At this time.", TIME),
+            Query("active", "Held now, or given back.", {"type": "boolean"}),
             *PAGE,
         ),
     ),

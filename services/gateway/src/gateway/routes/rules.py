@@ -3,8 +3,8 @@
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition
 
 from gateway.models.rules import EventType, Firing, Rule, RuleTest, RuleTestResult
-from gateway.operation import Answer, Body, Operation
-from gateway.routes.answers import defined, one, part
+from gateway.operation import Answer, Body, Operation, Query
+from gateway.routes.answers import defined, deleted, one, part
 from gateway.routes.queries import PAGE
 
 OWNER, TAG, DESIGN = "rules-svc", "Rules", "Design"
@@ -57,6 +57,7 @@ OPERATIONS = (
         refuses=(412,),
         description="A condition that does not compile is 422 with the position.",
     ),
+    deleted("/v1/rules/{name}", "Delete a rule", OWNER),
     Operation(
         "GET",
         "/v1/rules/{name}/firings",
@@ -64,7 +65,7 @@ OPERATIONS = (
         TAG,
         part(Firing, FIRING),
         owner=OWNER,
-        query=PAGE,
+        query=(Query("result", "fired, failed or stopped."), *PAGE),
         refuses=(404,),
     ),
     Operation(
@@ -97,4 +98,5 @@ OPERATIONS = (
         body=Body(EventTypeDefinition, {"submitted": TYPE}),
         refuses=(412,),
     ),
+    deleted("/v1/event-types/{type}", "Delete an event type", OWNER),
 )
