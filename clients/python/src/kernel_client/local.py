@@ -64,7 +64,7 @@ class LocalToken:
 
 
 def connect(
-    url: str | None = None, with_token: str | None = None, *, patience: float = 10, operator: str | None = None
+    url: str | None = None, with_token: str | None = None, *, patience: float = 3, operator: str | None = None
 ) -> "Kernel":
     """A client for the kernel that is meant. With `operator`, as that person, where the local issuer answers."""
     from kernel_client.client import Kernel
