@@ -261,9 +261,7 @@ def test_everything_runs_in_the_end(actions: list[Any]) -> None:
                 world.end(each.pid)
         world.pass_time(31)
     left = [
-        each
-        for each in world.state.items.values()
-        if not (each.not_after is not None and each.not_after < world.now)
+        each for each in world.state.items.values() if not (each.not_after is not None and each.not_after < world.now)
     ]
     assert left == []
     assert world.now > START

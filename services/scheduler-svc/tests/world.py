@@ -119,7 +119,12 @@ class World:
         return owned
 
     def queue(
-        self, version: int, name: str = "default", policy: str = "priority", limit: int | None = None, paused: bool = False
+        self,
+        version: int,
+        name: str = "default",
+        policy: str = "priority",
+        limit: int | None = None,
+        paused: bool = False,
     ) -> None:
         self.state.define(QueueSettings(TENANT, name, version, QueuePolicy(policy), limit, paused))
 
@@ -270,7 +275,17 @@ class World:
         for resource in self.state.resources.values():
             if resource.version:
                 clone = Resource(resource.tenant, resource.id, resource.type)
-                for name in ("version", "defined", "capacity", "used", "open", "labels", "roles", "skills", "flexibility"):
+                for name in (
+                    "version",
+                    "defined",
+                    "capacity",
+                    "used",
+                    "open",
+                    "labels",
+                    "roles",
+                    "skills",
+                    "flexibility",
+                ):
                     setattr(clone, name, copy.deepcopy(getattr(resource, name)))
                 clone.idle_since = resource.idle_since
                 fresh.restore_resource(clone)

@@ -16,10 +16,10 @@ from scheduler_svc.store import queues
 from scheduler_svc.store.planner import item_from, resource_from
 
 _ORDERS = {
-    QueuePolicy.PRIORITY: "(-priority, ready_at, pid)",
-    QueuePolicy.FIFO: "(ready_at, pid)",
-    QueuePolicy.EDF: "(coalesce(due, 'infinity'), -priority, ready_at, pid)",
-    QueuePolicy.SJF: "(coalesce(expected_duration, 'infinity'), -priority, ready_at, pid)",
+    QueuePolicy.PRIORITY: "(-{0}.priority, {0}.ready_at, {0}.pid)",
+    QueuePolicy.FIFO: "({0}.ready_at, {0}.pid)",
+    QueuePolicy.EDF: "(coalesce({0}.due, 'infinity'), -{0}.priority, {0}.ready_at, {0}.pid)",
+    QueuePolicy.SJF: "(coalesce({0}.expected_duration, 'infinity'), -{0}.priority, {0}.ready_at, {0}.pid)",
 }
 """The orderings of domain/order.py, for counting; a test holds them together."""
 
@@ -115,8 +115,9 @@ async def _busy(connection: Connection, item: Item) -> int:
 async def _position(connection: Connection, item: Item, policy: QueuePolicy) -> int:
     order = _ORDERS[policy]
     before = await connection.fetchval(
-        f"SELECT count(*) FROM ready_item WHERE tenant = $1 AND queue = $2 AND state = 'ready'"
-        f" AND {order} < (SELECT {order} FROM ready_item WHERE pid = $3)",
+        "SELECT count(*) FROM ready_item AS other, ready_item AS own WHERE own.pid = $3"
+        " AND other.tenant = $1 AND other.queue = $2 AND other.state = 'ready'"
+        f" AND {order.format('other')} < {order.format('own')}",
         item.tenant,
         item.queue,
         item.pid,

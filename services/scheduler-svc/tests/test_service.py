@@ -1,0 +1,143 @@
+"""The whole service on real Kafka and Postgres: what comes in, what is proposed, and that nothing is lost on the way."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest_asyncio
+from kernel_contracts import message_types as types
+from kernel_testing import eventually
+from kernel_testing.topics import TestTopics
+
+from .bus import CLERK, Others, Service
+
+Start = Callable[..., Awaitable[Service]]
+
+
+@pytest_asyncio.fixture
+async def start(database: str, kafka: str, topics: TestTopics) -> AsyncIterator[Start]:
+    await topics.all()
+    started: list[Service] = []
+
+    async def make(replica: int = 1) -> Service:
+        started.append(await Service(database, kafka, topics.prefix, replica).start())
+        return started[-1]
+
+    yield make
+    for each in started:
+        each.kill()
+
+
+@pytest_asyncio.fixture
+async def others(kafka: str, topics: TestTopics, start: Start) -> AsyncIterator[Others]:
+    made = Others(kafka, topics.prefix)
+    yield made
+    made.close()
+
+
+async def scalar(database: str, sql: str) -> object:
+    connection = await asyncpg.connect(database)
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()
+
+
+async def test_the_way_of_a_process(start: Start, others: Others, database: str) -> None:
+    service = await start()
+    others.operator("anna", "clerk")
+    others.ready(1, CLERK)
+    told = await others.proposal("1.2.1")
+    assert [proposal.candidates for proposal in told.proposals] == [["anna"]]
+    assert told.process_version == 2
+    others.grant(told, ("anna", 1, 2))
+    others.event(types.PROCESS_RUNNING, 1, 3, dispatch_id="1.2.1")
+    others.ready(2, CLERK)
+    await others.quiet()
+    others.event(types.PROCESS_TERMINATED, 1, 4, dispatch_id="1.2.1")
+    await others.quiet()
+    others.release(told, ("anna", 0, 3))
+    second = await others.proposal("2.2.1")
+    others.grant(second, ("anna", 1, 4))
+
+    async def one_runs() -> bool:
+        return await scalar(database, "SELECT string_agg(pid || state, ' ') FROM ready_item") == "2running"
+
+    await eventually(one_runs)
+    checks = (await service.call("GET", "/v1/fsck")).json()["checks"]
+    assert len(checks) > 5
+    assert all(check["breaches"] == 0 for check in checks)
+    assert service.stop() == 0
+
+
+async def test_a_denied_proposal_is_made_again_when_what_it_needs_is_free(start: Start, others: Others) -> None:
+    service = await start()
+    others.operator("anna", "clerk")
+    others.ready(1, CLERK)
+    told = await others.proposal("1.2.1")
+    others.deny(told, ("anna", 1, 7))
+    await others.quiet()
+    why = (await service.call("GET", "/v1/processes/1/why")).json()
+    assert (why["reason"], why["denials"], why["position"]) == ("no_capacity", 1, 1)
+    others.operator("anna", "clerk", version=8, used=0)
+    again = await others.proposal("1.2.2")
+    assert again.process_version == 2
+
+
+async def test_a_restart_goes_on_where_it_was(start: Start, others: Others) -> None:
+    service = await start()
+    others.operator("anna", "clerk")
+    others.operator("bert", "lawyer")
+    others.ready(1, CLERK, priority=10)
+    told = await others.proposal("1.2.1")
+    others.ready(2, CLERK)
+    others.ready(3, {"type": "operator", "roles": ["lawyer"]})
+    await others.proposal("3.2.1")
+    service.kill()
+    others.grant(told, ("anna", 1, 2))
+    others.event(types.PROCESS_TERMINATED, 1, 4, dispatch_id="1.2.1")
+    others.release(told, ("anna", 0, 3))
+    await start()
+    second = await others.proposal("2.2.1")
+    assert second.proposals[0].candidates == ["anna"]
+    assert len([each for each in others.proposals if each.pid == 3]) == 1
+
+
+async def test_another_replica_takes_over_and_a_queue_is_defined_on_any(start: Start, others: Others) -> None:
+    first = await start(1)
+    second = await start(2)
+    others.operator("anna", "clerk", capacity=5)
+    assert (await second.call("PUT", "/v1/queues/night", {"paused": True})).status_code == 201
+
+    async def is_known() -> bool:
+        return bool((await first.call("GET", "/v1/queues/night")).json()["paused"])
+
+    await eventually(is_known)
+    others.ready(1, CLERK)
+    await others.proposal("1.2.1")
+    others.ready(2, CLERK, queue="night")
+    await others.quiet()
+    assert (await second.call("PUT", "/v1/queues/night", {"paused": False})).status_code == 200
+    await others.proposal("2.2.1")
+    first.kill()
+    others.ready(3, CLERK)
+    told = await others.proposal("3.2.1")
+    assert told.proposals[0].candidates == ["anna"]
+    listed = (await second.call("GET", "/v1/queues?count=true")).json()
+    assert [(each["name"], each["depth"]) for each in listed["items"]] == [("default", 2), ("night", 1)]
+    assert listed["total"] == 2
+
+
+async def test_garbage_on_its_topics_goes_to_the_dead_letters_and_the_rest_flows(
+    start: Start, others: Others, database: str
+) -> None:
+    await start()
+    others.operator("anna", "clerk")
+    others.event(types.PROCESS_READY, 7, 2, demands=[{"type": 5}])
+    others.event(types.PROCESS_READY, 8, 2, demands="none", priority="high")
+    others.ready(1, CLERK)
+    await others.proposal("1.2.1")
+
+    async def buried() -> bool:
+        return await scalar(database, "SELECT count(*) FROM dead_letter") == 2
+
+    await eventually(buried)
