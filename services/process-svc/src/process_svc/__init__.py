@@ -1,1 +1,1 @@
-"""Owns processes, relations, waits, snapshots and service definitions."""
+"""Owns processes, relations, waits, snapshots, incidents and service definitions: which state a process may enter."""

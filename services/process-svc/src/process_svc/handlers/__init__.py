@@ -1,0 +1,19 @@
+"""What each command touches and which decision it asks: one dict, used by both doors."""
+
+from collections.abc import Mapping
+
+from kernel_runtime.pipeline import Handler
+
+from process_svc.handlers import commands, create, internal, services
+
+HANDLERS: Mapping[str, Handler] = {
+    "create": create.create,
+    "create_batch": create.create_batch,
+    "commands_batch": commands.batch,
+    **{name.value: commands.handle for name in commands.NAMED},
+    "dispatch": internal.dispatch,
+    "tick": internal.tick,
+    "follow_up": internal.follow_up,
+    "resolve_incident": commands.resolve_incident,
+    "define_services": services.define,
+}

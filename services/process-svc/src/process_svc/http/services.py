@@ -1,0 +1,83 @@
+"""Service definitions."""
+
+import base64
+import binascii
+
+from kernel_contracts.base import Name
+from kernel_contracts.process import ServiceDefinition
+from kernel_runtime.database import Database
+from kernel_runtime.http import caller, command, json_response, read, respond
+from kernel_runtime.pipeline import Pipeline
+from kernel_runtime.problem import ProblemError, not_found, validation_problem
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from process_svc.handlers.bodies import Definitions
+from process_svc.handlers.services import told
+from process_svc.http import query
+from process_svc.store import services as store
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+class ServicesDocument(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    services: dict[Name, ServiceDefinition] = {}
+
+
+def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
+    async def put(request: Request) -> Response:
+        name = request.path_params["name"]
+        try:
+            _NAME.validate_python(name)
+        except ValidationError as error:
+            raise ProblemError(validation_problem(error)) from None
+        content, raw = await read(request, ServiceDefinition)
+        body = Definitions({name: content}, apply=True, single=True)
+        return respond(await pipeline.submit(command(caller(request), "define_services", body, raw, target=name)))
+
+    async def several(request: Request) -> Response:
+        apply = request.url.path.endswith(":apply")
+        content, raw = await read(request, ServicesDocument)
+        body = Definitions(content.services, apply=apply)
+        return respond(await pipeline.submit(command(caller(request), "define_services", body, raw, target=apply)))
+
+    async def one(request: Request) -> Response:
+        name = request.path_params["name"]
+        text = request.query_params.get("version")
+        version = None if text is None else query.number("version", text)
+        async with database.connection() as connection:
+            stored = await store.one(connection, caller(request).tenant, name, version)
+        if stored is None:
+            raise ProblemError(not_found("service", name if text is None else f"{name} in version {text}"))
+        return json_response(told(stored), headers={"etag": f'"{stored.version}"'})
+
+    async def listed(request: Request) -> Response:
+        limit = query.limit(request)
+        tenant = caller(request).tenant
+        after = _after(request.query_params.get("cursor"))
+        async with database.connection() as connection:
+            found = await store.page(connection, tenant, after, limit + 1)
+            total = await store.count(connection, tenant) if request.query_params.get("count") == "true" else None
+        more = base64.urlsafe_b64encode(found[limit - 1].name.encode()).decode() if len(found) > limit else None
+        answer = {"items": [told(each) for each in found[:limit]], "next": more}
+        return json_response(answer if total is None else answer | {"total": total})
+
+    return [
+        Route("/v1/services", listed, methods=["GET"]),
+        Route("/v1/services:check", several, methods=["POST"]),
+        Route("/v1/services:apply", several, methods=["POST"]),
+        Route("/v1/services/{name}", one, methods=["GET"]),
+        Route("/v1/services/{name}", put, methods=["PUT"]),
+    ]
+
+
+def _after(cursor: str | None) -> str:
+    if cursor is None:
+        return ""
+    try:
+        return base64.urlsafe_b64decode(cursor).decode()
+    except (ValueError, binascii.Error):
+        raise query.wrong("cursor", "is not one of this list; take it from `next` of the page before") from None
