@@ -50,7 +50,7 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> Service:
-        self.process = subprocess.Popen([sys.executable, "-m", "scheduler_svc", "serve"], env=self._env)
+        self._spawn()
 
         async def ready() -> bool:
             assert self.process is not None
@@ -63,6 +63,9 @@ class Service:
 
         await eventually(ready, timeout=20)
         return self
+
+    def _spawn(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-m", "scheduler_svc", "serve"], env=self._env)
 
     def kill(self) -> None:
         assert self.process is not None

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from scheduler_svc.domain.demands import Demand, Need, Skill
+from scheduler_svc.domain.demands import Demand, Demands, Need, Skill
+from scheduler_svc.domain.planning import plan
 from scheduler_svc.domain.queues import ItemState
-from scheduler_svc.domain.state import ANSWER_TIME
+from scheduler_svc.domain.state import ANSWER_TIME, LEAVING_TIME
 
 from .world import START, TENANT, Owned, World, item, lock, operator, room
 
@@ -432,3 +433,51 @@ def test_a_lock_with_room_for_two_lets_two_go() -> None:
     world.end(1)
     world.end(2)
     assert world.pids() == [3, 4]
+
+
+def test_a_proposal_that_was_granted_and_given_back_unseen_is_made_anew() -> None:
+    world = World()
+    world.person("anna", "clerk")
+    world.arrive(item(1, operator("clerk")))
+    world.plan()
+    world.state.released(TENANT, 1, "1.2.1", [], "released already", world.now)
+    assert world.pids() == []
+    world.pass_time(0.05)
+    assert [placement.dispatch_id for placement in world.plan()] == ["1.2.2"]
+
+
+def test_who_gave_everything_back_and_never_left_is_asked_about() -> None:
+    world = World()
+    world.person("anna", "clerk")
+    world.arrive(item(1, operator("clerk")))
+    world.plan()
+    world.grant_all()
+    world.pass_time(1)
+    world.give(1, all=True)
+    for state in (world.state, world.reloaded()):
+        assert plan(state, world.now + LEAVING_TIME / 2) == []
+    assert world.state.next_due() == world.now + LEAVING_TIME
+    world.pass_time(60)
+    assert [placement.dispatch_id for placement in plan(world.reloaded(), world.now)] == ["1.2.2"]
+    assert [placement.dispatch_id for placement in world.plan()] == ["1.2.2"]
+    world.state.refused(1, "1.2.2", 4, False, "it has ended", world.now)
+    assert world.state.items == {}
+
+
+def test_more_of_what_it_has_already_adds_up() -> None:
+    world = World()
+    world.define(Owned("machine", "machine", capacity=3))
+    keep = Demand(Need("machine"), 1, keep=True)
+    both = Demand(Need("machine"), 2)
+    first = world.arrive(item(1, keep))
+    world.plan()
+    world.grant_all()
+    world.wait(1)
+    world.again(first)
+    world.state.items[1].demands = Demands.of((keep, both))
+    world.state.prioritized(1, 99, 60)
+    world.plan()
+    world.grant_all()
+    assert world.state.items[1].held["machine"].units == 3
+    world.end(1)
+    assert world.state.resources[TENANT, "machine"].room == 3

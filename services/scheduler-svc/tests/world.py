@@ -195,15 +195,14 @@ class World:
 
     def give(self, pid: int, *, all: bool) -> None:
         """The units of a process come free, and the scheduler is told."""
-        given = []
         for run in self.running.get(pid, []):
-            given += [part for part in run.units if all or not part[2]]
+            given = [part for part in run.units if all or not part[2]]
             run.units = [part for part in run.units if not (all or not part[2])]
-        for owned, units, _ in given:
-            owned.used -= units
-            owned.version += 1
-        if given:
-            self.state.released(TENANT, pid, self._told(given), self.now)
+            for owned, units, _ in given:
+                owned.used -= units
+                owned.version += 1
+            if given:
+                self.state.released(TENANT, pid, run.dispatch, self._told(given), "ended", self.now)
 
     def end(self, pid: int) -> None:
         self.versions[pid] += 2

@@ -82,7 +82,9 @@ def denied(work: Batch, command: Command, now: datetime) -> Result:
 
 
 def released(work: Batch, command: Command, now: datetime) -> Result:
-    work.state.released(command.tenant, command.body.pid, wire.usage_of(command.body.allocations), now)
+    told = command.body
+    usage = wire.usage_of(told.allocations)
+    work.state.released(command.tenant, told.pid, told.dispatch_id, usage, wire.release_reason(told), now)
     return DONE
 
 

@@ -103,6 +103,10 @@ def refusal_reason(told: process.DispatchRefused) -> str:
     return orjson.dumps({"reason": "dispatch_refused", "detail": told.reason, "blockers": []}).decode()
 
 
+def release_reason(told: resource.ResourcesReleased) -> str:
+    return orjson.dumps({"reason": "released", "detail": told.reason, "blockers": []}).decode()
+
+
 def allocate(item: Item, now: datetime) -> Message:
     """The proposal of an item that was just placed, or still waits for its answer: the same each time."""
     assert item.dispatch_id is not None

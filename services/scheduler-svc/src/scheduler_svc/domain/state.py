@@ -17,6 +17,8 @@ from scheduler_svc.domain.resources import Pool, Resource, eligible
 
 ANSWER_TIME: Final = timedelta(seconds=30)
 """A proposal without an answer after this long is sent again, as it was."""
+LEAVING_TIME: Final = timedelta(seconds=60)
+"""Who has given everything back and is not told to have left after this long is proposed again: the refusal says how it is."""
 FIRST_BACK_OFF: Final = timedelta(milliseconds=50)
 LONGEST_BACK_OFF: Final = timedelta(seconds=30)
 REMEMBERED: Final = 100_000
@@ -55,6 +57,7 @@ class State:
         self._deferred: dict[int, Item] = {}
         self._later: list[tuple[datetime, int]] = []
         self._asked: deque[tuple[datetime, int, str]] = deque()
+        self._given: deque[tuple[datetime, int, str]] = deque()
 
     # --- processes
 
@@ -139,6 +142,8 @@ class State:
             return
         if not kept and not ours:
             return
+        if ours:
+            kept = {id: _more(held, item.held.get(id)) for id, held in kept.items()}
         item.held = {**item.held, **kept}
         if ours:
             self.changes.waits.append((item.tenant, item.queue, (now - item.ready_at).total_seconds()))
@@ -178,10 +183,18 @@ class State:
         else:
             self._remove(item, ended=False)
 
-    def released(self, tenant: str, pid: int, allocations: Sequence[Usage], now: datetime) -> None:
-        self._used(tenant, allocations, [], now)
+    def released(
+        self, tenant: str, pid: int, dispatch_id: str | None, allocations: Sequence[Usage], reason: str, now: datetime
+    ) -> None:
+        """Units are free again. A proposal that is answered so was granted and given back, unseen by us: it is made anew."""
         item = self.items.get(pid)
-        if item is None or not item.held:
+        ours = item is not None and item.dispatch_id == dispatch_id
+        loaded = self._unreserved(item) if item is not None and ours else []
+        self._used(tenant, allocations, loaded, now)
+        if item is None:
+            return
+        if ours and item.state is ItemState.PROPOSED:
+            self._back_in_line(item, reason, now, at_once=False)
             return
         held = dict(item.held)
         for use in allocations:
@@ -191,7 +204,10 @@ class State:
         item.held = held
         if item.state is ItemState.HOLDING and not held:
             self._remove(item, ended=False)
-        else:
+            return
+        if ours and item.state is ItemState.RUNNING and not held:
+            self._given.append((now + LEAVING_TIME, pid, item.dispatch_id or ""))
+        if allocations:
             self._requeue(item)
             self._changed(item)
 
@@ -277,7 +293,17 @@ class State:
     # --- for planning
 
     def wake(self, now: datetime) -> None:
-        """Whose back-off has passed is in line again."""
+        """Whose back-off has passed is in line again, and who should have left long ago."""
+        while self._given and self._given[0][0] <= now:
+            _, pid, dispatch_id = self._given.popleft()
+            item = self.items.get(pid)
+            if (
+                item is not None
+                and item.state is ItemState.RUNNING
+                and item.dispatch_id == dispatch_id
+                and not item.held
+            ):
+                self._back_in_line(item, item.reason, now, at_once=True)
         while self._later and self._later[0][0] <= now:
             at, pid = heappop(self._later)
             item = self._deferred.get(pid)
@@ -341,7 +367,7 @@ class State:
             if pid in self._deferred and self._deferred[pid].retry_at == at:
                 break
             heappop(self._later)
-        times = [self._later[0][0]] if self._later else []
+        times = [heap[0][0] for heap in (self._later, self._given) if heap]
         if self._next_asked() is not None:
             times.append(self._asked[0][0])
         return min(times, default=None)
@@ -387,6 +413,8 @@ class State:
             else:
                 self.defer(item, item.retry_at)
                 del self.changes.items[item.pid]
+        elif item.state is ItemState.RUNNING and not item.held and item.demands.all and item.proposed_at is not None:
+            self._given.append((item.proposed_at + LEAVING_TIME, item.pid, item.dispatch_id or ""))
         elif item.state is ItemState.PROPOSED and item.dispatch_id is not None and item.proposed_at is not None:
             self._asked.append((item.proposed_at + ANSWER_TIME, item.pid, item.dispatch_id))
             for demand, candidates in zip(item.demands.all, item.candidates, strict=False):
@@ -445,7 +473,7 @@ class State:
         self.changes.removed.pop(pid, None)
         self._changed(item)
 
-    def _back_in_line(self, item: Item, reason: str, now: datetime, *, at_once: bool) -> None:
+    def _back_in_line(self, item: Item, reason: str | None, now: datetime, *, at_once: bool) -> None:
         if item.latest > item.version:
             item.version, item.attempt = item.latest, 0
         item.denials += 1
@@ -562,6 +590,10 @@ class State:
                 bucket.queue.activate(bucket)
                 self.dirty[bucket.queue] = None
         pool.waiting.clear()
+
+
+def _more(held: Held, before: Held | None) -> Held:
+    return held if before is None else Held(held.type, held.units + before.units, held.keep or before.keep)
 
 
 def missing(item: Item) -> tuple[tuple[int, ...], tuple[int, ...], Signature]:
