@@ -5,12 +5,14 @@ From the ring; from Kafka where the ring has moved on.
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from gateway.live.feed import TIMEOUT, Feed, FeedAwayError, consumer_settings, partitions_of
+from gateway.live.position import encode
 from gateway.live.record import Record
 from gateway.live.subscriber import Subscriber
 
@@ -101,4 +103,4 @@ def _offer(subscriber: Subscriber, records: Sequence[Record], position: list[int
             continue
         position[record.partition] = record.offset + 1
         if record.header("ce_tenant") == tenant:
-            subscriber.offer(record, position)
+            subscriber.offer(record, partial(encode, subscriber.topic, position))

@@ -9,12 +9,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from gateway.live.filters import keys_of
+from gateway.live.position import encode
 from gateway.live.record import Record
 from gateway.live.subscriber import Subscriber
 
@@ -170,15 +172,15 @@ class Feed:
         told: set[Subscriber] = set()
         for kind, value in keys_of(self.prefix, record.data):
             told |= self._index.get((tenant, kind, value), set())
+        live = cache(partial(encode, self.prefix, self.end))
         for subscriber in told:
-            position = self.end
-            if subscriber.position is not None:
-                if record.offset < subscriber.position[record.partition]:
-                    continue
+            if subscriber.position is None:
+                subscriber.offer(record, live)
+            elif record.offset >= subscriber.position[record.partition]:
                 position = [max(*pair) for pair in zip(subscriber.position, self.end, strict=True)]
                 if position == self.end:
                     subscriber.position = None
-            subscriber.offer(record, position)
+                subscriber.offer(record, partial(encode, self.prefix, position))
 
     def _wants_key(self, tenant: str, key: bytes) -> bool:
         return key.isdigit() and (tenant, "process", int(key)) in self._index

@@ -11,12 +11,13 @@ ID_AT = len('{"id":"')
 class Record:
     """Headers and body are read at their first use; then every subscriber shares them."""
 
-    __slots__ = ("_data", "_headers", "_message", "_value", "offset", "partition")
+    __slots__ = ("_data", "_headers", "_message", "_told", "_value", "offset", "partition")
 
     def __init__(self, message: Any) -> None:
         self._message = message
         self._headers: dict[str, bytes] | None = None
         self._data: dict[str, Any] | None = None
+        self._told: tuple[str, bytes] | None = None
         self._value: bytes = message.value() or b"null"
         self.partition: int = message.partition()
         self.offset: int = message.offset()
@@ -46,6 +47,11 @@ class Record:
         return self._data
 
     def message(self, id: str, data: dict[str, Any] | None = None) -> bytes:
-        """What the client gets, on one line; `data` instead of the record's own body."""
+        """What the client gets, on one line; `data` instead of the record's own body. Clients alike share the bytes."""
+        if data is None and self._told is not None and self._told[0] == id:
+            return self._told[1]
         body = orjson.Fragment(self._value) if data is None and b"\n" not in self._value else data or self.data
-        return orjson.dumps({"id": id, "type": self.header("ce_type"), "time": self.header("ce_time"), "data": body})
+        told = orjson.dumps({"id": id, "type": self.header("ce_type"), "time": self.header("ce_time"), "data": body})
+        if data is None:
+            self._told = (id, told)
+        return told

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from gateway.live.filters import Filter, Sight
-from gateway.live.position import encode
 from gateway.live.record import Record
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -29,15 +28,14 @@ class Subscriber:
         self._room = asyncio.Event()
         self._room.set()
 
-    def offer(self, record: Record, position: Sequence[int]) -> None:
-        """Queues it where it is wanted and allowed; `position` is where the client stands after it."""
+    def offer(self, record: Record, id: Callable[[], str]) -> None:
+        """Queues it where it is wanted and allowed; `id` tells where the client stands after it."""
         if not any(each.fits(record.data) for each in self.filters):
             return
         seen = self.sight.of(record)
         if seen is False:
             return
-        id = encode(self.topic, position)
-        self._put(record.message(id) if seen is True else record.message(id, seen if isinstance(seen, dict) else None))
+        self._put(record.message(id(), seen if isinstance(seen, dict) else None))
 
     def _put(self, message: bytes) -> None:
         if self.cut_reason is not None:
