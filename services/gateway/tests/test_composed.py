@@ -51,6 +51,8 @@ async def test_a_design_is_checked_by_all_then_applied_in_order(gateway: Any) ->
     assert done["created"] == [f"{service}/a" for service, _ in PARTS]
     assert done["unchanged"] == [f"{service}/b" for service, _ in PARTS]
     steps = [seen.target for seen in gateway.services.seen]
+    keyed = [seen.target for seen in gateway.services.seen if "idempotency-key" in seen.headers]
+    assert keyed == [f"{path}:apply" for _, path in PARTS]
     assert set(steps[:4]) == {f"{path}:check" for _, path in PARTS}
     assert steps[4:] == [f"{path}:apply" for _, path in PARTS]
     sent = json.loads(next(seen.body for seen in gateway.services.seen if seen.target == "/v1/resources:apply"))

@@ -68,9 +68,9 @@ class Call:
         """The first value of a query parameter."""
         return next((value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name), None)
 
-    async def ask(self, service: str, method: str, path: str, body: bytes = b"") -> Reply:
-        """What a service says; the path is to be encoded already."""
-        headers = self.headers
+    async def ask(self, service: str, method: str, path: str, body: bytes = b"", *, keyed: bool = True) -> Reply:
+        """What a service says; the path is to be encoded already. `keyed`: with the caller's Idempotency-Key."""
+        headers = self.headers if keyed else {k: v for k, v in self.headers.items() if k != "idempotency-key"}
         if body:
             headers = {**headers, "content-type": "application/json"}
         return await self.proxy.send(service, method, path, headers, body)

@@ -71,7 +71,6 @@ POLICY: Mapping[str, Rule] = {
     "POST /v1/processes/{pid}/rollback": Rule(_DRIVE),
     "POST /v1/processes/{pid}/retry": Rule(_DRIVE),
     "GET /v1/incidents": Rule(_ALL),
-    "GET /v1/incidents/{id}": Rule(_ALL),
     "POST /v1/incidents/{id}/resolve": Rule(_DRIVE),
     "GET /v1/services": Rule(_ALL),
     "GET /v1/services/{name}": Rule(_ALL),

@@ -59,7 +59,9 @@ async def apply(call: Call) -> Reply:
         if (content := {section: design[section] for section in sections if design.get(section)})
     ]
     asking = replace(call, headers={name: value for name, value in call.headers.items() if name != "idempotency-key"})
-    checks = await asyncio.gather(*(_post(asking, service, f"{path}:check", content) for service, path, content in steps))
+    checks = await asyncio.gather(
+        *(_post(asking, service, f"{path}:check", content, keyed=False) for service, path, content in steps)
+    )
     refusal = _refusal(checks, [content for _, _, content in steps])
     if refusal is not None:
         return refusal
@@ -67,15 +69,16 @@ async def apply(call: Call) -> Reply:
         return json_reply(_together(checks))
     done: list[Reply] = []
     for service, path, content in steps:
-        reply = await _post(call, service, f"{path}:apply", content)
+        reply = await _post(call, service, f"{path}:apply", content, keyed=True)
         if not reply.good:
             return _stopped(reply, service, done)
         done.append(reply)
     return json_reply(_together(done))
 
 
-async def _post(call: Call, service: str, path: str, content: Any) -> Reply:
-    return await call.ask(service, "POST", path, orjson.dumps(content))
+async def _post(call: Call, service: str, path: str, content: Any, *, keyed: bool) -> Reply:
+    """The key goes with what is applied; to look first is another request, and harmless."""
+    return await call.ask(service, "POST", path, orjson.dumps(content), keyed=keyed)
 
 
 async def _read(call: Call) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from gateway.models.processes import Incident, ResolveIncident
 from gateway.operation import Answer, Body, Operation, Query
-from gateway.routes.answers import one, part
+from gateway.routes.answers import part
 from gateway.routes.queries import PAGE
 
 OWNER, TAG = "process-svc", "Incidents"
@@ -28,15 +28,6 @@ OPERATIONS = (
             Query("pid", "Of this process."),
             *PAGE,
         ),
-    ),
-    Operation(
-        "GET",
-        "/v1/incidents/{id}",
-        "One incident",
-        TAG,
-        one(Incident, EXAMPLE),
-        owner=OWNER,
-        refuses=(404,),
     ),
     Operation(
         "POST",
