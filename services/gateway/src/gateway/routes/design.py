@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -58,9 +57,8 @@ async def apply(call: Call) -> Reply:
         for service, path, sections in STEPS
         if (content := {section: design[section] for section in sections if design.get(section)})
     ]
-    asking = replace(call, headers={name: value for name, value in call.headers.items() if name != "idempotency-key"})
     checks = await asyncio.gather(
-        *(_post(asking, service, f"{path}:check", content, keyed=False) for service, path, content in steps)
+        *(_post(call, service, f"{path}:check", content, keyed=False) for service, path, content in steps)
     )
     refusal = _refusal(checks, [content for _, _, content in steps])
     if refusal is not None:
