@@ -91,9 +91,10 @@ class Bus:
             found = []
             while waiting:
                 message = consumer.poll(10)
-                assert message is not None and message.error() is None
+                assert message is not None
+                assert message.error() is None
                 found.append(Record(message))
-                if message.offset() + 1 >= ends[message.partition()]:
+                if (message.offset() or 0) + 1 >= ends[message.partition()]:
                     waiting.discard(message.partition())
             return found
         finally:

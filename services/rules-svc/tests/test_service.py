@@ -4,12 +4,13 @@ import asyncio
 import uuid
 from typing import Any
 
-import pytest
+import asyncpg
 from installation import Bus, RulesService
 from kernel_contracts import message_types as types
 from kernel_contracts.process import CreateProcess, WakeProcess
 from kernel_contracts.rules import RuleFired, RulePublished
 from kernel_testing import eventually
+from pcb import pcb, waiting
 
 START = {"do": "start", "service": "approve", "entity": "=entity", "context": {"amount": "=event.data.amount"}}
 
@@ -38,7 +39,7 @@ async def test_a_business_event_starts_a_process_once(service: RulesService, bus
     assert (fired.rule, fired.result, fired.event_id) == ("approve-large", "fired", "e-1")
     assert fired.instructions[0].sent == command.headers["ce_id"]
 
-    bus.process(types.PROCESS_CREATED, _pcb(77, 1, "NEW"), causationid=command.headers["ce_id"])
+    bus.process(types.PROCESS_CREATED, pcb(77, 1, "NEW"), causationid=command.headers["ce_id"])
     bus.flush()
     firing = await eventually(lambda: _first_firing(service, "approve-large", made=True))
     assert firing["processes"] == [77]
@@ -64,11 +65,11 @@ async def test_a_process_event_starts_the_next_process(service: RulesService, bu
             {"do": "prioritize", "priority": "=process.priority + 10"},
         ],
     )
-    body = _pcb(5, 4, "TERMINATED", service="assess", outcome="completed")
+    body = pcb(5, 4, "TERMINATED", service="assess", outcome="completed")
     for _ in range(2):
         bus.process(types.PROCESS_TERMINATED, body)
-    bus.process(types.PROCESS_TERMINATED, _pcb(6, 4, "TERMINATED", service="other", outcome="completed"))
-    bus.process(types.PROCESS_RUNNING, _pcb(7, 3, "RUNNING", service="assess"))
+    bus.process(types.PROCESS_TERMINATED, pcb(6, 4, "TERMINATED", service="other", outcome="completed"))
+    bus.process(types.PROCESS_RUNNING, pcb(7, 3, "RUNNING", service="assess"))
     bus.flush()
     create, prioritize = sorted(await bus.until("process-commands", 2), key=lambda record: record.type)
     assert create.body == {"service": "decide", "entity": {"type": "permit", "id": "p"}, "parent": 5, "key": "5"}
@@ -103,7 +104,7 @@ async def test_a_chain_of_causes_is_stopped_at_its_64th_link(service: RulesServi
 async def test_an_event_wakes_who_waits_for_it(service: RulesService, bus: Bus) -> None:
     await service.call("PUT", "/v1/event-types/payment.received", {"key": "=event.data.order"})
     for pid, key in ((1, "o-1"), (2, "o-2"), (3, None)):
-        bus.process(types.PROCESS_WAITING, _waiting(pid, 3, "payment.received", key))
+        bus.process(types.PROCESS_WAITING, waiting(pid, 3, "payment.received", key))
     bus.flush()
     await eventually(lambda: _waits(service, 3))
     await service.call("POST", "/v1/events", _event("payment.received", {"order": "o-1", "sum": 12.5}, id="p-1"))
@@ -117,14 +118,14 @@ async def test_an_event_wakes_who_waits_for_it(service: RulesService, bus: Bus) 
     assert event["correlated"] == [1, 3]
 
     # The wake of 1 came too late: its context was changed meanwhile, and it still waits. It is sent again.
-    bus.process(types.CONTEXT_CHANGED, _waiting(1, 4, "payment.received", "o-1", from_state="WAITING"))
+    bus.process(types.CONTEXT_CHANGED, waiting(1, 4, "payment.received", "o-1", from_state="WAITING"))
     bus.flush()
     again = (await bus.until("process-commands", 3))[-1:]
     assert 4 in {record.body["expected_version"] for record in await bus.read("process-commands")}
     assert again
 
     for pid, version in ((1, 5), (3, 4)):
-        bus.process(types.PROCESS_READY, _pcb(pid, version, "READY", from_state="WAITING"))
+        bus.process(types.PROCESS_READY, pcb(pid, version, "READY", from_state="WAITING"))
     bus.flush()
     await eventually(lambda: _waits(service, 1))
     await service.rule("kick", event={"type": "kicked"}, instructions=[{"do": "signal", "key": "=event.data.key"}])
@@ -136,15 +137,15 @@ async def test_an_event_wakes_who_waits_for_it(service: RulesService, bus: Bus) 
 
 
 async def test_an_event_that_comes_while_its_waiter_is_suspended_is_not_lost(service: RulesService, bus: Bus) -> None:
-    bus.process(types.PROCESS_WAITING, _waiting(1, 3, "paid", "k"))
-    bus.process(types.PROCESS_SUSPENDED, _pcb(1, 4, "SUSPENDED", from_state="WAITING"))
+    bus.process(types.PROCESS_WAITING, waiting(1, 3, "paid", "k"))
+    bus.process(types.PROCESS_SUSPENDED, pcb(1, 4, "SUSPENDED", from_state="WAITING"))
     bus.flush()
     await eventually(lambda: _waits(service, 1, suspended=True))
     bus.business("paid", {"sum": 1}, id="x", subject="k")
     bus.flush()
     await eventually(lambda: _correlated(service, "x", [1]))
     assert await bus.read("process-commands") == []
-    bus.process(types.PROCESS_WAITING, _waiting(1, 5, "paid", "k"))
+    bus.process(types.PROCESS_WAITING, waiting(1, 5, "paid", "k"))
     bus.flush()
     [wake] = await bus.until("process-commands", 1)
     assert wake.body["expected_version"] == 5
@@ -239,7 +240,7 @@ async def test_two_replicas_share_the_work_and_see_a_rule_within_a_second(
             )
             await asyncio.sleep(1.0)
             for pid in range(20):
-                bus.process(types.PROCESS_READY, _pcb(pid + 1, n + 1, "READY"))
+                bus.process(types.PROCESS_READY, pcb(pid + 1, n + 1, "READY"))
             bus.flush()
             seen = await bus.until("business-events", 20 * (n + 1))
             assert sum(record.body["version"] == n for record in seen) == 20
@@ -268,25 +269,8 @@ async def test_the_rulebook_is_published(service: RulesService, bus: Bus) -> Non
     assert {record.key for record in told} == {"main/rule/a"}
 
 
-@pytest.fixture
-def _unused() -> None:
-    """Nothing."""
-
-
 def _event(type: str, data: Any, *, id: str, source: str = "/shop") -> dict[str, Any]:
     return {"specversion": "1.0", "id": id, "source": source, "type": type, "data": data}
-
-
-def _pcb(pid: int, version: int, state: str, **more: Any) -> dict[str, Any]:
-    at = "2026-11-25T12:00:00+00:00"
-    body = {"pid": pid, "tenant": "main", "version": version, "from_state": None, "state": state, "service": "s"}
-    body |= {"service_version": 1, "entity": {"type": "permit", "id": "p"}, "priority": 50, "queue": "default"}
-    return {**body, "attempt": 1, "at": at, "by": "t", "created_at": at, "context": {}, **more}
-
-
-def _waiting(pid: int, version: int, type: str, key: str | None, from_state: str = "RUNNING") -> dict[str, Any]:
-    waiting_for = {"event": {"type": type, "key": key}}
-    return _pcb(pid, version, "WAITING", from_state=from_state, waiting_for=waiting_for)
 
 
 async def _first_firing(service: RulesService, rule: str, *, made: bool) -> Any:
@@ -305,8 +289,6 @@ async def _correlated(service: RulesService, id: str, pids: list[int]) -> bool:
 
 
 async def _waits(service: RulesService, count: int, *, suspended: bool = False) -> bool:
-    import asyncpg
-
     connection = await asyncpg.connect(service.dsn)
     try:
         found = await connection.fetch("SELECT pid FROM wait WHERE suspended = $1", suspended)

@@ -3,6 +3,7 @@
 `compile(value)` gives a function of the scope. What it returns is JSON: times as RFC 3339 text, durations as ISO 8601.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from rules_svc.domain.model import RuleError, Scope
 Compute = Callable[[Scope], Any]
 
 MAX_DEPTH: Final = 64
+MAX_NODES: Final = 50_000
 _SMALLEST, _LARGEST = -(2**63), 2**63
 
 
@@ -90,8 +92,12 @@ def _escaped(step: str | int) -> str:
     return str(step).replace("~", "~0").replace("/", "~1")
 
 
-def jsonable(value: Any, depth: int = 0) -> Any:
-    """The same as JSON that can be stored; raises RuleError for what has no such form."""
+def jsonable(value: Any) -> Any:
+    """The same as JSON that can be stored; raises RuleError for what has no such form, or is too much."""
+    return _jsonable(value, 0, itertools.count())
+
+
+def _jsonable(value: Any, depth: int, counted: Iterator[int]) -> Any:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -112,11 +118,14 @@ def jsonable(value: Any, depth: int = 0) -> Any:
         return iso_duration(value)
     if depth > MAX_DEPTH:
         raise RuleError(f"the value nests deeper than {MAX_DEPTH} levels")
+    if not isinstance(value, (dict, list)):
+        raise RuleError(f"a value of the type {type(value).__name__} has no form in JSON")
+    for _ in range(len(value)):
+        if next(counted) >= MAX_NODES:
+            raise RuleError(f"the value has more than {MAX_NODES:,} parts")
     if isinstance(value, dict):
-        return {_key(key): jsonable(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [jsonable(item, depth + 1) for item in value]
-    raise RuleError(f"a value of the type {type(value).__name__} has no form in JSON")
+        return {_key(key): _jsonable(item, depth + 1, counted) for key, item in value.items()}
+    return [_jsonable(item, depth + 1, counted) for item in value]
 
 
 def _key(key: Any) -> str:
