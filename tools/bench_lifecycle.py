@@ -148,9 +148,10 @@ async def throughput(stack: Stack, http: aiohttp.ClientSession, seconds: float) 
     after, ended, last = measure(groups), time.perf_counter(), count["released"]
     stop = True
     await creator
-    deadline = time.perf_counter() + 30
-    while count["released"] < count["created"] and time.perf_counter() < deadline:
-        await asyncio.sleep(0.1)
+    for _ in range(60):
+        if count["released"] >= count["created"]:
+            break
+        await asyncio.sleep(0.5)
     follower.close()
     completer.close()
     done = max(1, last - first)

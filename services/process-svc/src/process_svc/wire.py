@@ -73,6 +73,7 @@ def _common(process: Process) -> dict[str, Any]:
 def pcb(process: Process) -> dict[str, Any]:
     """The process control block as the public face has it; give it to orjson."""
     found = _common(process)
+    found["operator"] = process.operator or process.assigned
     found["assigned"] = process.assigned
     found["context"] = orjson.Fragment(process.context)
     found["can"] = allowed(process.state, process.outcome)
