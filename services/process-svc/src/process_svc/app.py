@@ -15,14 +15,19 @@ from process_svc.settings import Settings
 from process_svc.ticker import FollowUps, Ticker
 
 
-async def serve(settings: Settings, stop: Stop) -> None:
-    """Until `stop`."""
+def wired(settings: Settings) -> tuple[Parts, Ticker]:
+    """All parts of one replica; nothing runs yet."""
     catalog, follow_ups = Catalog(), FollowUps()
     parts = Parts("process-svc", settings, partial(Work, catalog, follow_ups), HANDLERS)
     follow_ups.pipeline = parts.pipeline
     parts.consumer(TOPICS, ROUTES)
+    return parts, Ticker(parts.database, parts.pipeline, settings.ticker_interval)
+
+
+async def serve(settings: Settings, stop: Stop) -> None:
+    """Until `stop`."""
+    parts, ticker = wired(settings)
     lease = parts.lease("ticker")
-    ticker = Ticker(parts.database, parts.pipeline, settings.ticker_interval)
     await parts.run(
         stop, http.routes(parts.database, parts.pipeline), lease.keep, partial(while_held, lease, ticker.run)
     )

@@ -1,0 +1,111 @@
+"""Parents, children and predecessors; also where the process dies between an end and what follows from it."""
+
+import pytest
+from kernel_runtime.problem import Problem
+from process_svc.store import processes as store
+
+from .lane import Lane
+
+
+async def end(kernel: Lane, pid: int, how: str = "complete") -> None:
+    process = await kernel.read(pid)
+    if how == "complete" and process["state"] == "READY":
+        await kernel.grant(process)
+    await kernel.ask(how, pid)
+    await kernel.settle()
+
+
+async def test_what_comes_after_waits_for_all(kernel: Lane) -> None:
+    await kernel.define()
+    first, second = await kernel.create(), await kernel.create()
+    third = await kernel.create(after=[first["pid"], second["pid"]])
+    assert third["state"] == "NEW"
+    await end(kernel, first["pid"])
+    assert (await kernel.read(third["pid"]))["state"] == "NEW"
+    await end(kernel, second["pid"])
+    assert (await kernel.read(third["pid"]))["state"] == "READY"
+    late = await kernel.create(after=[first["pid"]])
+    assert late["state"] == "READY"
+    assert await kernel.breaches() == {}
+
+
+async def test_what_can_never_start_is_an_incident(kernel: Lane) -> None:
+    await kernel.define()
+    first = await kernel.create()
+    second = await kernel.create(after=[first["pid"]])
+    third = await kernel.create(after=[first["pid"]], after_on="always")
+    await end(kernel, first["pid"], "cancel")
+    assert (await kernel.read(third["pid"]))["state"] == "READY"
+    stuck = await kernel.read(second["pid"])
+    assert stuck["state"] == "SUSPENDED"
+    incidents = (await kernel.http.get(f"/v1/incidents?pid={second['pid']}")).json()["items"]
+    assert incidents[0]["type"] == "unsatisfiable"
+    assert await kernel.breaches() == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "outcome"),
+    [("cancel", "TERMINATED", "cancelled"), ("detach", "READY", None), ("wait", "READY", None)],
+)
+async def test_children_of_a_parent_that_ends(kernel: Lane, policy: str, state: str, outcome: str | None) -> None:
+    await kernel.define("parent")
+    await kernel.define("child", on_parent_close=policy)
+    parent = await kernel.create("parent")
+    child = await kernel.create("child", parent=parent["pid"])
+    grandchild = await kernel.create("child", parent=child["pid"])
+    assert (child["root"], grandchild["root"]) == (parent["pid"], parent["pid"])
+    await end(kernel, parent["pid"], "cancel")
+    after = await kernel.read(child["pid"])
+    assert (after["state"], after["outcome"]) == (state, outcome)
+    assert (await kernel.read(grandchild["pid"]))["outcome"] == outcome
+    assert after["parent"] == (None if policy == "detach" else parent["pid"])
+    late = await kernel.create("child", parent=parent["pid"])
+    assert isinstance(late, Problem)
+    assert late.status == 409
+
+
+async def test_a_parent_waits_for_its_children(kernel: Lane) -> None:
+    await kernel.define()
+    parent = await kernel.run()
+    children = [await kernel.create(parent=parent["pid"]) for _ in range(3)]
+    waiting = await kernel.ask("wait", parent["pid"], **{"for": {"children": {"mode": "all", "count": 2}}})
+    assert waiting["state"] == "WAITING"
+    await end(kernel, children[0]["pid"])
+    assert (await kernel.read(parent["pid"]))["state"] == "WAITING"
+    await end(kernel, children[1]["pid"])
+    assert (await kernel.read(parent["pid"]))["state"] == "READY"
+    tree = (await kernel.http.get(f"/v1/processes/{parent['pid']}/tree")).json()
+    assert [child["pid"] for child in tree["children"]] == [child["pid"] for child in children]
+
+
+async def test_suspension_cascades_where_asked(kernel: Lane) -> None:
+    await kernel.define()
+    parent = await kernel.create()
+    child = await kernel.create(parent=parent["pid"])
+    grandchild = await kernel.create(parent=child["pid"])
+    await kernel.ask("suspend", parent["pid"])
+    assert (await kernel.read(child["pid"]))["state"] == "READY"
+    await kernel.ask("resume", parent["pid"])
+    await kernel.ask("suspend", parent["pid"], cascade=True)
+    for pid in (child["pid"], grandchild["pid"]):
+        assert (await kernel.read(pid))["state"] == "SUSPENDED"
+    await kernel.ask("resume", parent["pid"], cascade=True)
+    for pid in (child["pid"], grandchild["pid"]):
+        assert (await kernel.read(pid))["state"] == "READY"
+
+
+async def test_a_death_before_the_follow_up_loses_nothing(kernel: Lane) -> None:
+    await kernel.define()
+    first = await kernel.create()
+    second = await kernel.create(after=[first["pid"]])
+    kernel.crash = True
+    await end(kernel, first["pid"])
+    assert (await kernel.read(second["pid"]))["state"] == "NEW"
+    kernel.crash = False
+    async with kernel.database.connection() as connection:
+        left = await store.old_follow_ups(connection, 0, 10)
+    assert [row["kind"] for row in left] == ["admit_dependents"]
+    for _ in range(2):
+        await kernel.give("follow_up", kernel.followed[-1])
+    assert (await kernel.read(second["pid"]))["state"] == "READY"
+    assert await kernel.breaches() == {}
