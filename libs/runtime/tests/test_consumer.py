@@ -176,7 +176,7 @@ async def test_a_second_member_joins_and_leaves_and_nothing_is_lost(
         sending = asyncio.create_task(keep_sending())
         await eventually(lambda: scalar(dsn, "SELECT count(*) > 100 FROM done"))
         async with running(settings(dsn, kafka, topics, replica=2)) as second:
-            await eventually(lambda: len(second.parts.consumers[0]._seen) == 2, timeout=20)
+            await eventually(lambda: len(second.parts.consumers[0]._reader.seen) == 2, timeout=20)
         sending.cancel()
         await eventually(lambda: _has(dsn, sent), timeout=40)
     assert await scalar(dsn, "SELECT count(*) FROM done") == sent

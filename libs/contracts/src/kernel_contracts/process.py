@@ -259,11 +259,12 @@ class Demand(Event):
     `resource` fixes the very one (an assigned operator, an entity's lock). An operator's roles are any-of.
     """
 
+    # Factories: pydantic copies a default that could change with copy.deepcopy, and these are made for each message.
     type: str
     resource: str | None = None
-    selector: dict[str, str] = {}
-    roles: list[str] = []
-    skills: list[Skill] = []
+    selector: dict[str, str] = Field(default_factory=dict)
+    roles: list[str] = Field(default_factory=list)
+    skills: list[Skill] = Field(default_factory=list)
     units: int = 1
     hold: Hold = Hold.RUNNING
 
@@ -290,7 +291,7 @@ class ProcessEvent(Event):
     key: str | None = None
     parent: int | None = None
     root: int | None = None
-    after: list[int] = []
+    after: list[int] = Field(default_factory=list)
     dispatch_id: str | None = None
     attempt: int = 1
     at: Time

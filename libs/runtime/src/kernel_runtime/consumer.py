@@ -1,14 +1,12 @@
-"""Reading from Kafka: batches through the pipeline, offsets committed after the database.
+"""From Kafka to the pipeline: which message is which command, and what becomes of those that can't be carried out.
 
-One librdkafka consumer in one thread of its own; heartbeats are native and survive a busy event loop. What nobody here needs
-is dropped by its headers, in that thread and before its body is decoded. Partitions may move at any time: inbox and versions
-make a second delivery harmless, so no callback is trusted as a fence.
+What nobody here needs is dropped by its headers, before its body is decoded. What can't be read is a dead letter at once; what
+breaks is tried some times, counted in the database; later ones of its key are parked behind it.
 """
 
 import asyncio
 import concurrent.futures
 import contextlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,8 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Consumer as KafkaConsumer
 from kernel_contracts.envelope import Envelope, Headers, decode
 from kernel_contracts.topics import BY_NAME, OTHERS
 from pydantic import BaseModel, ValidationError
@@ -29,21 +25,14 @@ from kernel_runtime.dead_letters import RawMessage
 from kernel_runtime.http import check_json
 from kernel_runtime.pipeline import BehindError, Pipeline, is_away
 from kernel_runtime.problem import ProblemError, validation_problem
+from kernel_runtime.reader import MEASURE_EVERY, STUCK, Reader
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-STUCK = 30.0
-"""Seconds without a poll, or without progress while messages wait; then the process ends and is restarted."""
-
 STUCK_BATCH = 60.0
 """Seconds that one try of a batch may take while Postgres answers others; then likewise."""
-
-COMMIT_EVERY = 0.2
-"""Seconds. What is delivered again after a crash is known by inbox and versions."""
-
-MEASURE_EVERY = 5.0
 
 Letter = tuple[RawMessage, str, str, int]
 """Message, state, reason, attempts."""
@@ -124,126 +113,43 @@ class Consumer:
         self._other = other
         self._batch = batch
         self._attempts = attempts
-        self._stop = threading.Event()
         self._dead: set[tuple[str, bytes]] = set()
-        self._dead_unsure = True
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: concurrent.futures.Future[None] | None = None
-        self._done: dict[tuple[str, int], int] = {}
-        """Offsets to commit."""
-        self._seen: dict[tuple[str, int], tuple[int, float]] = {}
-        """Position of each partition, and since when it stands there."""
-        self._quiet_since = time.monotonic()
-        self._measured = self._committed = 0.0
-        self.active = False
-        self.last_poll = time.monotonic()
-        self.working_since: float | None = None
-        self._settings: dict[str, Any] = {
-            "bootstrap.servers": bootstrap,
-            "group.id": prefix + group,
-            "client.id": member,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "session.timeout.ms": 10_000,
-            "heartbeat.interval.ms": 2_000,
-            "max.poll.interval.ms": 600_000,
-            "fetch.wait.max.ms": 500,
-            "fetch.error.backoff.ms": 50,
-            "fetch.queue.backoff.ms": 10,
-            "queued.min.messages": 2_000,
-            "queued.max.messages.kbytes": 16_384,
-            "reconnect.backoff.ms": 50,
-            "reconnect.backoff.max.ms": 1_000,
-            "socket.nagle.disable": True,
-            "allow.auto.create.topics": False,
-            "topic.metadata.refresh.interval.ms": 30_000,
-            "log_level": 0,
-        }
-        if not assign:
-            self._settings["group.instance.id"] = member
-            self._settings["partition.assignment.strategy"] = "cooperative-sticky"
+        self._working_since: float | None = None
+        """When the current try of a batch began."""
+        self._reader = Reader(
+            bootstrap,
+            prefix + group,
+            {name: source.name for name, source in self._sources.items()},
+            member=member,
+            assign=assign,
+            batch=batch,
+            take=self._take,
+        )
+
+    @property
+    def active(self) -> bool:
+        return self._reader.active
 
     @property
     def stands_still(self) -> bool:
-        """Whether its thread has not asked for messages for too long, though it has none to work on."""
-        return self.active and self.working_since is None and time.monotonic() - self.last_poll > STUCK
+        return self._reader.stands_still
 
     async def run(self) -> None:
-        """Until cancelled; raises what made the thread end."""
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        thread = threading.Thread(target=self._thread, args=(loop, ended), name=f"consumer {self.group}", daemon=True)
-        self._stop.clear()
-        self._dead_unsure, self.last_poll, self.active = True, time.monotonic(), True
-        thread.start()
+        """Until cancelled; raises what made the reading end."""
+        self._loop = asyncio.get_running_loop()
         try:
-            await asyncio.shield(ended)
+            await self._reader.run(self._interrupt)
         finally:
-            self._stop.set()
-            await asyncio.shield(self._until_ended(thread))
-            self.active, self.working_since = False, None
-            if ended.done() and not ended.cancelled():
-                ended.exception()
+            self._working_since = None
 
-    async def _until_ended(self, thread: threading.Thread) -> None:
-        """Lets the batch under way come to its end, for a second."""
-        began = time.monotonic()
-        while thread.is_alive() and (passed := time.monotonic() - began) < 3:
-            if passed > 1 and self._running is not None:
-                self._running.cancel()
-            await asyncio.sleep(0.01)
+    def _interrupt(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
 
-    def _thread(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
-        error: Exception | None = None
-        try:
-            self._poll_forever(loop)
-        except concurrent.futures.CancelledError:
-            error = RuntimeError("stopped in the middle of a batch; it will be delivered again")
-        except Exception as caught:
-            error = caught
-
-        def settle() -> None:
-            if ended.done():
-                return
-            if error is None:
-                ended.set_result(None)
-            else:
-                ended.set_exception(error)
-
-        with contextlib.suppress(RuntimeError):  # the loop has ended before us
-            loop.call_soon_threadsafe(settle)
-
-    def _poll_forever(self, loop: asyncio.AbstractEventLoop) -> None:
-        consumer = KafkaConsumer(self._settings)
-        self._done, self._seen = {}, {}
-        try:
-            if self.assign:
-                consumer.assign(self._positions(consumer))
-            else:
-                consumer.subscribe(
-                    list(self._sources), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-                )
-            while not self._stop.is_set():
-                self.last_poll = now = time.monotonic()
-                first = consumer.poll(0.25)
-                if first is not None:
-                    messages = [first, *consumer.consume(self._batch - 1, 0)]
-                    self._take(loop, [message for message in messages if self._good(message)])
-                if self._done and now - self._committed > COMMIT_EVERY:
-                    self._committed = now
-                    self._commit(consumer)
-                if now - self._measured > MEASURE_EVERY:
-                    self._measured = now
-                    self._measure(consumer, now)
-        finally:
-            self._commit(consumer, wait=True)
-            consumer.close()
-
-    def _take(self, loop: asyncio.AbstractEventLoop, messages: Sequence[Any]) -> None:
-        if not messages:
-            return
-        self._quiet_since = time.monotonic()
+    def _take(self, messages: Sequence[Any]) -> None:
+        """In the reader's thread: drops what nobody needs, and waits for the rest to be carried out."""
         batch = _Batch()
         for message in messages:
             made = self._read(message)
@@ -255,91 +161,11 @@ class Consumer:
         for topic, number in Counter(message.topic() for message in messages).items():
             metrics.CONSUMED.labels(self._sources[topic].name).inc(number)
         if batch.commands or batch.letters:
-            self.working_since = time.monotonic()
-            self._running = asyncio.run_coroutine_threadsafe(self._handle(batch), loop)
+            assert self._loop is not None
+            self._working_since = time.monotonic()
+            self._running = asyncio.run_coroutine_threadsafe(self._handle(batch), self._loop)
             self._running.result()
-            self.working_since = self._running = None
-        for message in messages:
-            self._done[message.topic(), message.partition()] = message.offset() + 1
-
-    def _positions(self, consumer: KafkaConsumer) -> list[TopicPartition]:
-        while not self._stop.is_set():
-            try:
-                found = [consumer.list_topics(topic, timeout=5).topics[topic] for topic in self._sources]
-                wanted = [TopicPartition(topic.topic, partition) for topic in found for partition in topic.partitions]
-                if all(topic.partitions for topic in found):
-                    return [
-                        TopicPartition(
-                            p.topic, p.partition, OFFSET_BEGINNING if p.offset == OFFSET_INVALID else p.offset
-                        )
-                        for p in consumer.committed(wanted, timeout=5)
-                    ]
-                log.warning("consumer.no_topic", group=self.group, topics=list(self._sources))
-            except KafkaException as error:
-                log.warning("consumer.kafka_away", group=self.group, error=str(error))
-            self._stop.wait(0.5)
-        return []
-
-    def _assigned(self, _: KafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
-        """Whoever had them before may have left dead letters."""
-        self._dead_unsure = True
-        log.info("consumer.assigned", group=self.group, partitions=[f"{p.topic}/{p.partition}" for p in partitions])
-
-    def _revoked(self, consumer: KafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
-        """The next owner begins where we are; a commit that fails costs it a second delivery."""
-        self._commit(consumer)
-        self._lost(consumer, partitions)
-
-    def _lost(self, _: KafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
-        for gone in partitions:
-            self._done.pop((gone.topic, gone.partition), None)
-            self._seen.pop((gone.topic, gone.partition), None)
-        log.info("consumer.revoked", group=self.group, partitions=[f"{p.topic}/{p.partition}" for p in partitions])
-
-    def _good(self, message: Any) -> bool:
-        error = message.error()
-        if error is None:
-            return True
-        if error.code() == KafkaError._PARTITION_EOF:
-            return False
-        if error.fatal():
-            raise KafkaException(error)
-        log.warning("consumer.kafka_error", group=self.group, error=error.str())
-        return False
-
-    def _commit(self, consumer: KafkaConsumer, *, wait: bool = False) -> None:
-        if not self._done:
-            return
-        offsets = [TopicPartition(*place, offset) for place, offset in self._done.items()]
-        self._done = {}
-        try:
-            if wait:
-                consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                consumer.commit(offsets=offsets)
-        except KafkaException as error:
-            log.info("consumer.commit_failed", group=self.group, error=str(error))
-
-    def _measure(self, consumer: KafkaConsumer, now: float) -> None:
-        """Lag by partition; raises where a partition stands still though messages wait in it."""
-        ask = now - self._quiet_since > MEASURE_EVERY
-        try:
-            for at in consumer.position(consumer.assignment()):
-                place = (at.topic, at.partition)
-                if at.offset < 0:
-                    continue
-                _, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=1, cached=not ask)
-                lag = max(0, end - at.offset)
-                metrics.LAG.labels(self._sources[at.topic].name, str(at.partition)).set(lag)
-                offset, since = self._seen.get(place, (-1, now))
-                if offset != at.offset or not lag:
-                    since = now
-                self._seen[place] = (at.offset, since)
-                if now - since > STUCK:
-                    raise RuntimeError(f"{at.topic}/{at.partition} stands at {at.offset} while {lag} messages wait")
-        except KafkaException as error:
-            log.info("consumer.not_measured", group=self.group, error=str(error))
-            self._seen = {}
+            self._working_since = self._running = None
 
     def _read(self, message: Any) -> Command | str | None:
         """The command in a message, why it can't be read, or None where nobody here needs it."""
@@ -357,9 +183,7 @@ class Consumer:
 
     def _command(self, source: _Source, message: Any) -> Command | None:
         headers = message.headers() or []
-        kind = next((value for name, value in headers if name == "ce_type"), None)
-        if kind is None:
-            raise ValueError("header ce_type is missing: publish a CloudEvent in Kafka's binary content mode")
+        kind = _type_of(headers)
         route = self._routes.get(kind, self._other)
         if route is not None and route.topic not in (None, source.name):
             route = self._other
@@ -371,7 +195,7 @@ class Consumer:
             return None
         if route.wants is not None and not route.wants(dict(headers)):
             return None
-        envelope = decode(headers, default_tenant=self._default_tenant)
+        envelope = decode(headers, default_tenant=self._default_tenant, trusted=not source.foreign)
         raw: bytes = message.value() or b""
         if source.foreign:
             check_json(raw)
@@ -402,9 +226,9 @@ class Consumer:
         return RawMessage(source.name, message.partition(), message.offset(), message.key(), message.value(), headers)
 
     async def _handle(self, batch: _Batch) -> None:
-        if self._dead_unsure or (self._dead and any(command.key in self._dead for command in batch.commands)):
+        if self._reader.moved or (self._dead and any(command.key in self._dead for command in batch.commands)):
+            self._reader.moved = False
             await self._patiently(self.refresh_dead)
-            self._dead_unsure = False
         commands, raws, letters = batch.commands, batch.raws, batch.letters
         if self._dead:
             commands, raws = self._without_parked(commands, raws, letters)
@@ -429,7 +253,7 @@ class Consumer:
         delay = 0.05
         counted: list[RawMessage] = []
         while commands:
-            self.working_since = time.monotonic()
+            self._working_since = time.monotonic()
             results = await self._pipeline.submit_all(commands)
             again: list[Command] = []
             again_raws: list[Any] = []
@@ -484,7 +308,7 @@ class Consumer:
         """Tries again for as long as Postgres is away."""
         delay = 0.1
         while True:
-            self.working_since = time.monotonic()
+            self._working_since = time.monotonic()
             try:
                 return await work(*arguments)
             except AWAY as error:
@@ -502,7 +326,7 @@ class Consumer:
                 continue
             with contextlib.suppress(*AWAY):
                 await self.refresh_dead()
-                since = self.working_since
+                since = self._working_since
                 if since is not None and time.monotonic() - since > STUCK_BATCH:
                     raise RuntimeError(f"a batch of {self.group} has not ended for {STUCK_BATCH:.0f} s")
             if self.stands_still:
@@ -512,3 +336,10 @@ class Consumer:
         """Looks which keys are blocked by a dead letter: another replica may have buried or settled one."""
         async with self._database.connection() as connection:
             self._dead = await dead_letters.dead_keys(connection)
+
+
+def _type_of(headers: Headers) -> bytes:
+    for name, value in headers:
+        if name == "ce_type":
+            return value
+    raise ValueError("header ce_type is missing: publish a CloudEvent in Kafka's binary content mode")

@@ -224,13 +224,16 @@ def _object(raw: bytes) -> dict[str, Any]:
     return value
 
 
+_ETAG = re.compile(r'(?:W/)?("?)([0-9]{1,18})\1')
+
+
 def _version(text: str | None) -> int | None:
     if text is None or text == "*":
         return None
-    digits = text.removeprefix("W/").strip('"')
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+    found = _ETAG.fullmatch(text)
+    if found is None:
         raise ProblemError(invalid('If-Match must be a version as an ETag, such as "3".'))
-    return int(digits)
+    return int(found[2])
 
 
 def path_int(request: Request, name: str, what: str) -> int:
@@ -265,7 +268,7 @@ def application(
         exception_handlers={
             ProblemError: _on_problem,
             HTTPException: _on_http,
-            **dict.fromkeys((*AWAY, ClientDisconnect), _on_failure),
+            **dict.fromkeys((*AWAY, ClientDisconnect, Exception), _on_failure),
         },
     )
     return Door(app, internal_token, open_paths | {"/health/live", "/health/ready", "/metrics"})
@@ -289,12 +292,14 @@ class Door:
             await problem_response(_FOR_THE_GATEWAY)(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 0
+        status, ended = 0, False
 
         async def sending(event: MutableMapping[str, Any]) -> None:
-            nonlocal status
+            nonlocal status, ended
             if event["type"] == "http.response.start":
                 status = event["status"]
+            else:
+                ended = not event.get("more_body")
             await send(event)
 
         with structlog.contextvars.bound_contextvars(
@@ -303,10 +308,9 @@ class Door:
         ):
             try:
                 await self._app(scope, receive, sending)
-            except Exception as error:
-                if status:
+            except Exception:
+                if not ended:  # else it was answered and logged; Starlette raises it all the same
                     raise
-                await _failure_response(path, error)(scope, receive, sending)
             finally:
                 route = getattr(scope.get("route"), "path", "unmatched")
                 method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -340,13 +344,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_failure(request: Request, error: Exception) -> Response:
-    return _failure_response(request.url.path, error)
-
-
-def _failure_response(path: str, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)
     if is_away(error):
         return problem_response(unavailable("The database is away. Try again in a moment."))
-    log.error("http.defect", path=path, exc_info=error)
+    log.error("http.defect", path=request.url.path, exc_info=error)
     return problem_response(Problem(500, "Internal error", "This is a defect of ours; it was logged."))
