@@ -174,6 +174,7 @@ class Bench:
         self.parts = Parts("resource-svc", settings, lambda: Work(TOUCHES, cache), HANDLERS)
         self.consumer = self.parts.consumer(TOPICS, ROUTES)
         self.pids = itertools.count(1)
+        self.reading = 0.0
         self._groups = {"postgres": [postgres]} if postgres else {}
 
     @property
@@ -195,7 +196,9 @@ class Bench:
 
     async def carry_out(self, records: list[Record]) -> None:
         """As the consumer does with what it polled."""
+        started = time.process_time()
         commands = [made for record in records if (made := self.consumer._read(record)) is not None]
+        self.reading += time.process_time() - started
         assert all(isinstance(made, Command) for made in commands), commands[:1]
         for result in await self.parts.pipeline.submit_all(commands):  # type: ignore[arg-type]
             assert isinstance(result, Answer), result
@@ -204,6 +207,7 @@ class Bench:
         """Lifecycles in batches: all allocate, then all give back, mixed as they arrive."""
         before, cpu, started = measure(self._groups), time.process_time(), time.perf_counter()
         done, pending, preparing = 0, [], 0.0
+        self.reading = 0.0
         while time.perf_counter() - started - preparing < seconds:
             at = time.perf_counter(), time.process_time()
             work = make(self.pids, BATCH)
@@ -216,9 +220,14 @@ class Bench:
             done += BATCH
         wall = time.perf_counter() - started - preparing
         spent = time.process_time() - cpu
+        reading, self.reading = self.reading, 0.0
         await self.carry_out([record for pid in pending for record in ended(pid, f"d-{pid}")])
         await self.check(done)
-        found = {f"{name}_per_s": round(done / wall), f"{name}_python_ms": round(spent / done * 1000, 4)}
+        found = {
+            f"{name}_per_s": round(done / wall),
+            f"{name}_python_ms": round(spent / done * 1000, 4),
+            f"{name}_python_reading_ms": round(reading / done * 1000, 4),
+        }
         if self._groups:
             found[f"{name}_postgres_ms"] = round(measure(self._groups).since(before)["postgres"] / done * 1000, 4)
         print(name, found, flush=True)

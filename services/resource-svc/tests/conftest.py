@@ -1,15 +1,11 @@
 """What the tests of resource-svc share: its database, and a lane to drive it by."""
 
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from lane import Lane
+from .lane import Lane
 
 OpenLane = Callable[[], Awaitable[Lane]]
 

@@ -4,7 +4,8 @@ import random
 
 from kernel_contracts import message_types as types
 from kernel_contracts.resource import ResourcesDenied, ResourcesGranted, ResourcesReleased
-from lane import Lane, allocate, gives, need, refuses, releases
+
+from .lane import Lane, allocate, gives, need, refuses, releases
 
 
 async def test_a_grant_and_its_release(lane: Lane) -> None:

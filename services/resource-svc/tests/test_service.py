@@ -16,7 +16,8 @@ from kernel_contracts import message_types as types
 from kernel_contracts.resource import ResourceChanged, ResourcesGranted
 from kernel_testing import eventually
 from kernel_testing.topics import TestTopics
-from lane import need
+
+from .lane import need
 
 HEADERS = {"x-kernel-token": "secret", "x-kernel-tenant": "main", "x-kernel-principal": "dora"}
 DESIGNER = {**HEADERS, "x-kernel-roles": "designer"}

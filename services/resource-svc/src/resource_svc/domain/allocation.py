@@ -8,6 +8,7 @@ but its arguments. The search ends after SEARCH steps; until then a denial means
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from kernel_contracts.vocabulary import DenialReason, Give, Hold
 
@@ -17,8 +18,7 @@ SEARCH = 10_000
 _SEVERITY = {reason: place for place, reason in enumerate(DenialReason)}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What one dispatch of one process needs."""
 
     dispatch: str
@@ -28,8 +28,7 @@ class Request:
     needs: tuple[Need, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(NamedTuple):
     """Units of a resource that a process holds. (resource, version) names it: the version that taking them led to."""
 
     tenant: str
@@ -46,8 +45,7 @@ class Allocation:
     """A later dispatch that was granted because the process had these already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(NamedTuple):
     demand: int
     resource: str
     type: str
@@ -55,8 +53,7 @@ class Take:
     hold: Hold
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """`relies_on`: what the process had already, and so did not take again."""
 
     takes: tuple[Take, ...]
@@ -97,19 +94,18 @@ def allocate(
             relies_on.append(own)
             if need.type == OPERATOR and operator is None:
                 operator = own.resource
-    options: list[list[str]] = []
-    obstacles: list[Obstacle] = []
-    for place, need in needs:
-        able = [id for id in need.candidates if hindrance(states.get(id), need, now) is None]
-        options.append(able)
-        if not able:
-            obstacles.append(_obstacle(place, need, states, now))
-    if obstacles:
-        return _denial(obstacles)
-    chosen, stuck = _choose([need for _, need in needs], options, states)
+    chosen = _first_choice(needs, states, now)
     if chosen is None:
-        place, need = needs[stuck]
-        return _denial([_crowded(place, need, options[stuck], states)])
+        options = [[id for id in need.candidates if hindrance(states.get(id), need, now) is None] for _, need in needs]
+        obstacles = [
+            _obstacle(place, need, states, now) for (place, need), able in zip(needs, options, strict=True) if not able
+        ]
+        if obstacles:
+            return _denial(obstacles)
+        chosen, stuck = _search([need for _, need in needs], options, states)
+        if chosen is None:
+            place, need = needs[stuck]
+            return _denial([_crowded(place, need, options[stuck], states)])
     takes = tuple(
         [Take(place, id, need.type, need.units, need.hold) for (place, need), id in zip(needs, chosen, strict=True)]
     )
@@ -129,12 +125,25 @@ def _held_already(
     return None
 
 
-def _choose(
+def _first_choice(needs: Sequence[tuple[int, Need]], states: Mapping[str, State], now: datetime) -> list[str] | None:
+    """Each need's first candidate with room, where that does for all of them: almost always."""
+    chosen: list[str] = []
+    taken: dict[str, int] = {}
+    for _, need in needs:
+        for id in need.candidates:
+            if hindrance(states.get(id), need, now) is None and states[id].free - taken.get(id, 0) >= need.units:
+                taken[id] = taken.get(id, 0) + need.units
+                chosen.append(id)
+                break
+        else:
+            return None
+    return chosen
+
+
+def _search(
     needs: Sequence[Need], options: Sequence[Sequence[str]], states: Mapping[str, State]
 ) -> tuple[list[str] | None, int]:
     """The first choice in order of preference, or None and the need that could not be placed when most others were."""
-    if len(needs) == 1:
-        return [options[0][0]], 0
     taken: dict[str, int] = {}
     chosen: list[str] = []
     at = [0] * len(needs)
@@ -180,8 +189,7 @@ def _denial(obstacles: Sequence[Obstacle]) -> Denial:
     return Denial(min((each.reason for each in obstacles), key=_SEVERITY.__getitem__), tuple(obstacles))
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """What a process gives back: of one dispatch or of all, what it holds while it runs or everything.
 
     `before`: only what it was granted for an earlier version of it than this one.
@@ -195,8 +203,7 @@ class Release:
     before: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """Of what a process holds: `back` is free again; `kept` stays, in the name of the dispatch that relies on it."""
 
     back: tuple[Allocation, ...]

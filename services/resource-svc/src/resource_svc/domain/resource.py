@@ -8,6 +8,7 @@ was ever put in stock and its use is never given back, so what is free of it is 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from kernel_contracts.vocabulary import DenialReason, Hold, Presence, ResourceKind, ResourceStatus
 
@@ -47,8 +48,7 @@ class Resource:
         return self.kind is ResourceKind.CONSUMABLE
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A resource with its use. `version` grows with each change of either, by one."""
 
     resource: Resource
@@ -60,8 +60,7 @@ class State:
         return self.resource.capacity - self.used
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """One demand of a process, and the resources that are proposed for it, best first. Roles are any-of, skills all-of."""
 
     type: str

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from kernel_contracts.vocabulary import DenialReason, Hold, Presence, ResourceKind, ResourceStatus
@@ -19,8 +19,7 @@ DEFINITION = (
 """The columns that `resource` reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """What became of one dispatch: granted (with so many allocations), denied, or given back before it came."""
 
     id: str

@@ -58,16 +58,15 @@ INSERT INTO resource_change (resource, version, revision, capacity, what, by, re
 SELECT *, $9::timestamptz FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::jsonb[])
 """
-INSERT_ALLOCATIONS = """
-INSERT INTO allocation (resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by,
-    released_version, released_at, granted_at)
-SELECT resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by, released_version,
-    CASE WHEN released THEN $12::timestamptz END, $12
-FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
-    $9::text[], $10::bigint[], $11::boolean[])
-    AS new (resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by, released_version,
-        released)
-"""
+ALLOCATION = (
+    *("resource", "version", "dispatch_id", "demand", "pid", "process_version", "units", "hold", "relied_on_by"),
+    *("granted_at", "released_at", "released_version"),
+)
+DISPATCH = (
+    *("dispatch_id", "tenant", "pid", "process_version", "queue", "outcome", "reason", "operator", "allocations", "at"),
+)
+"""Columns for COPY: it costs a quarter of the Python of INSERT .. unnest."""
+
 END_ALLOCATIONS = """
 UPDATE allocation SET released_at = $4, released_version = ended.released_version
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS ended (resource, version, released_version)
@@ -78,12 +77,6 @@ UPDATE allocation SET dispatch_id = kept.dispatch_id, demand = kept.demand, reli
 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::text[])
     AS kept (resource, version, dispatch_id, demand, relied_on_by)
 WHERE allocation.resource = kept.resource AND allocation.version = kept.version
-"""
-INSERT_DISPATCHES = """
-INSERT INTO dispatch (dispatch_id, tenant, pid, process_version, queue, outcome, reason, operator, allocations, at)
-SELECT *, $10::timestamptz FROM unnest(
-    $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::smallint[])
-ON CONFLICT (dispatch_id) DO NOTHING
 """
 INSERT_CALENDARS = """
 INSERT INTO calendar (tenant, id, definition, version, created_at, changed_at)

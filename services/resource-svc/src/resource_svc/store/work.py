@@ -5,10 +5,11 @@ of a process hangs on a row that is locked: an allocation is made and ended only
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 import orjson
 from kernel_contracts.vocabulary import DenialReason, Hold
 from kernel_runtime.command import Command, Message
@@ -110,7 +111,7 @@ class Work:
             self._taken[tenant, each.resource, state.version] = allocation
             made.append((allocation, state))
         for own in grant.relies_on:
-            self._keep(replace(own, relied_on_by=request.dispatch))
+            self._keep(own._replace(relied_on_by=request.dispatch))
         return made
 
     def give_back(self, pid: int, returned: Returned) -> list[tuple[Allocation, State]]:
@@ -128,9 +129,9 @@ class Work:
             ended.append((own, state))
         for own, heir in returned.kept:
             if heir is None:
-                self._keep(replace(own, relied_on_by=None))
+                self._keep(own._replace(relied_on_by=None))
             else:
-                self._keep(replace(own, dispatch=heir, demand=-1, relied_on_by=None))
+                self._keep(own._replace(dispatch=heir, demand=-1, relied_on_by=None))
         return ended
 
     def _keep(self, own: Allocation) -> None:
@@ -236,7 +237,7 @@ class Work:
         if self._changes:
             await connection.execute(sql.INSERT_CHANGES, *self._change_columns(), self._now)
         if self._taken:
-            await connection.execute(sql.INSERT_ALLOCATIONS, *self._taken_columns(), self._now)
+            await self._save_taken(connection)
         await self._save_ends(connection)
         if self._decided:
             await self._save_dispatches(connection)
@@ -290,8 +291,8 @@ class Work:
         ]
         return [list(column) for column in zip(*rows, strict=True)]
 
-    def _taken_columns(self) -> list[list[Any]]:
-        number, ended = self._numbers, self._ended
+    async def _save_taken(self, connection: Connection) -> None:
+        number, ended, now = self._numbers, self._ended, self._now
         rows = [
             (
                 number[key[0], key[1]],
@@ -303,12 +304,13 @@ class Work:
                 own.units,
                 own.hold,
                 own.relied_on_by,
+                now,
+                now if key in ended else None,
                 ended.get(key),
-                key in ended,
             )
             for key, own in self._taken.items()
         ]
-        return [list(column) for column in zip(*rows, strict=True)]
+        await connection.copy_records_to_table("allocation", records=rows, columns=sql.ALLOCATION)
 
     async def _save_ends(self, connection: Connection) -> None:
         number = self._numbers
@@ -328,23 +330,11 @@ class Work:
             await connection.execute(sql.KEEP_ALLOCATIONS, *map(list, zip(*kept, strict=True)))
 
     async def _save_dispatches(self, connection: Connection) -> None:
-        rows = [
-            (
-                each.id,
-                each.tenant,
-                each.pid,
-                each.process_version,
-                each.queue,
-                each.outcome,
-                each.reason,
-                each.operator,
-                each.allocations,
-            )
-            for _, each in sorted(self._decided.items())
-        ]
-        status = await connection.execute(sql.INSERT_DISPATCHES, *map(list, zip(*rows, strict=True)), self._now)
-        if status != f"INSERT 0 {len(rows)}":
-            raise OvertakenError("another transaction decided one of these dispatches")
+        rows = [(*dispatch, self._now) for _, dispatch in sorted(self._decided.items())]
+        try:
+            await connection.copy_records_to_table("dispatch", records=rows, columns=sql.DISPATCH)
+        except asyncpg.UniqueViolationError:
+            raise OvertakenError("another transaction decided one of these dispatches") from None
 
     async def _save_calendars(self, connection: Connection) -> None:
         names = sorted(self._new_calendars)
