@@ -1,17 +1,13 @@
 """rules-svc as an OS process on a database and topics of the test's own, and Kafka as its neighbours see it."""
 
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from kernel_testing.plugin import NewDatabase
 from kernel_testing.topics import TestTopics
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from installation import Bus, RulesService
+from .installation import Bus, RulesService
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from kernel_contracts.vocabulary import DefinitionKind
 from kernel_runtime.command import Cause, Command, Result
 from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
+from pydantic import SecretStr
 from rules_svc import cloudevents
 from rules_svc.book import Memory
 from rules_svc.consumer import Door
@@ -29,7 +30,9 @@ class Lane:
     """What one replica is inside."""
 
     def __init__(self, dsn: str, **options: Any) -> None:
-        self.settings = Settings(database_url=dsn, kafka_bootstrap="127.0.0.1:9", internal_token="secret", **options)
+        self.settings = Settings(
+            database_url=SecretStr(dsn), kafka_bootstrap="127.0.0.1:9", internal_token=SecretStr("secret"), **options
+        )
         self.database = Database(dsn, name="lane")
         self.memory = Memory()
         self.ticker = Ticker(self.database, self.memory, self.settings)

@@ -7,8 +7,9 @@ import pytest
 from kernel_contracts import message_types as types
 from kernel_runtime.command import Answer
 from kernel_runtime.problem import Problem
-from lane import Lane, lane, rows, sent
-from pcb import pcb, waiting
+
+from .lane import Lane, lane, rows, sent
+from .pcb import pcb, waiting
 
 START = {"do": "start", "service": "s", "key": "=event.data.n"}
 

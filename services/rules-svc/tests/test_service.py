@@ -5,12 +5,13 @@ import uuid
 from typing import Any
 
 import asyncpg
-from installation import Bus, RulesService
 from kernel_contracts import message_types as types
 from kernel_contracts.process import CreateProcess, WakeProcess
 from kernel_contracts.rules import RuleFired, RulePublished
 from kernel_testing import eventually
-from pcb import pcb, waiting
+
+from .installation import Bus, RulesService
+from .pcb import pcb, waiting
 
 START = {"do": "start", "service": "approve", "entity": "=entity", "context": {"amount": "=event.data.amount"}}
 

@@ -30,7 +30,8 @@ _COMMANDS: Final[Mapping[Do, str]] = {
 }
 
 _PCB: Final[Mapping[str, Any]] = {
-    name: None if field.is_required() else field.get_default() for name, field in ProcessEvent.model_fields.items()
+    name: None if field.is_required() else field.get_default(call_default_factory=True)
+    for name, field in ProcessEvent.model_fields.items()
 }
 """An absent field of the PCB is null (or its default) in expressions, not an error."""
 
@@ -136,7 +137,7 @@ def is_ours(command_id: str | bytes | None) -> bool:
 def rule_source(rule: str) -> str:
     """The source of what a rule sends; a name too long for a header is told by its id."""
     source = f"{SERVICE}/{quote(rule, safe='')}"
-    return source if len(source) <= MAX_TEXT else f"{SERVICE}/{_id('rule', rule)}"
+    return source if len(source) <= MAX_TEXT // 2 else f"{SERVICE}/{_id('rule', rule)}"
 
 
 def effect_id(firing: Firing, action: Action, received: Received) -> str:

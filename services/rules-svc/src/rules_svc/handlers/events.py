@@ -63,7 +63,8 @@ def publish(work: RuleWork, command: Command, now: datetime) -> Result:
         return invalid(f"{errors[0][0] or 'event'}: {errors[0][1]}", errors)
     for received, key in fresh.values():
         work.take(received, key, now, kept=True)
-    items = [_taken(work, received, duplicate=received.key not in fresh) for received in events]
+    first = {id(received) for received, _ in fresh.values()}
+    items = [_taken(work, received, duplicate=id(received) not in first) for received in events]
     return json_answer(items[0] if len(items) == 1 else {"accepted": len(items), "items": items}, 202)
 
 
