@@ -57,7 +57,7 @@ class OperatorDefinition(Command):
 def _known_zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise ValueError(f"{value!r} is not a time zone of the IANA database, such as Europe/Amsterdam") from None
     return value
 

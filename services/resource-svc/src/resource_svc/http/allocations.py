@@ -1,10 +1,12 @@
 """Who holds what, now and before."""
 
 from datetime import datetime
+from typing import Annotated
 
 from kernel_runtime.database import Database
 from kernel_runtime.http import caller
 from kernel_runtime.problem import ProblemError, invalid
+from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -12,15 +14,13 @@ from starlette.routing import BaseRoute, Route
 from resource_svc.http.paging import answer, flag, page
 from resource_svc.store import reads
 
+PLACE = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)], Annotated[int, Field(ge=0, lt=2**63)]])
+"""A resource's number and one of its versions."""
+
 
 def routes(database: Database) -> list[BaseRoute]:
     async def listed(request: Request) -> Response:
-        query, asked = request.query_params, page(request, "resource")
-        before = asked.after
-        if before is not None and not (
-            isinstance(before, list) and len(before) == 2 and all(isinstance(part, int) for part in before)
-        ):
-            raise ProblemError(invalid("The cursor is not one of ours.", [("/cursor", "It is not one of ours.")]))
+        query, asked = request.query_params, page(request, "resource", PLACE)
         async with database.connection() as connection:
             items, total = await reads.allocations(
                 connection,
@@ -29,7 +29,7 @@ def routes(database: Database) -> list[BaseRoute]:
                 resource=query.get("resource"),
                 active=flag(request, "active"),
                 at=_time(query.get("at")),
-                before=tuple(before) if before is not None else None,
+                before=asked.after,
                 limit=asked.read,
                 count=asked.count,
             )

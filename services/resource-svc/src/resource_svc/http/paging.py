@@ -32,15 +32,15 @@ class Page:
         return self.limit + 1
 
 
-def page(request: Request, order: str) -> Page:
-    """From the query; raises ProblemError. Lists have one order, `order`."""
+def page(request: Request, order: str, place: TypeAdapter[Any] = _ID) -> Page:
+    """From the query; raises ProblemError. Lists have one order, `order`; a cursor holds a `place` in it."""
     query = request.query_params
     limit = query.get("limit", str(DEFAULT))
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST:
         raise ProblemError(invalid(f"limit must be 1 to {MOST}.", [("/limit", f"It must be 1 to {MOST}.")]))
     if query.get("sort", order) != order:
         raise ProblemError(invalid(f"This list is sorted by {order} only.", [("/sort", f"It can be {order} only.")]))
-    return Page(int(limit), _decoded(query.get("cursor")), flag(request, "count") or False)
+    return Page(int(limit), _decoded(query.get("cursor"), place), flag(request, "count") or False)
 
 
 def flag(request: Request, name: str) -> bool | None:
@@ -96,10 +96,10 @@ def _encoded(place: Any) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
 
 
-def _decoded(cursor: str | None) -> Any:
+def _decoded(cursor: str | None, place: TypeAdapter[Any]) -> Any:
     if not cursor:
         return None
     try:
-        return orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return place.validate_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error):
         raise ProblemError(invalid("The cursor is not one of ours.", [("/cursor", "It is not one of ours.")])) from None
