@@ -1,0 +1,20 @@
+"""The README says what the topics say."""
+
+import re
+from pathlib import Path
+
+from kernel_contracts.topics import TOPICS
+from resource_svc.consumer import TOPICS as READ
+
+SERVICE = "resource-svc"
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def _row(name: str) -> set[str]:
+    [row] = re.findall(rf"^\| {name} \| (.*) \|$", README, re.MULTILINE)
+    return set(re.findall(r"`([a-z-]+)`", row))
+
+
+def test_what_it_consumes_and_emits() -> None:
+    assert _row("consumes") == {topic.name for topic in TOPICS if SERVICE in topic.consumers} == set(READ)
+    assert _row("emits") == {topic.name for topic in TOPICS if SERVICE in topic.producers}
