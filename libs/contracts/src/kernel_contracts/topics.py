@@ -26,6 +26,9 @@ OTHERS: Final = "others"
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 
+_MAX_BYTES: Final = {"max.message.bytes": "4194304"}
+"""Above what an outbox row may hold: a record that no broker takes would block all behind it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -47,12 +50,12 @@ class Topic:
     def config(self) -> dict[str, str]:
         """The topic's settings as Kafka names them."""
         if self.compacted:
-            return {"cleanup.policy": "compact"}
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_days * _DAY_MS)}
+            return {"cleanup.policy": "compact", **_MAX_BYTES}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_days * _DAY_MS), **_MAX_BYTES}
 
     @property
     def dlq_config(self) -> dict[str, str]:
-        return {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}
+        return {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS), **_MAX_BYTES}
 
 
 TOPICS: Final = (
