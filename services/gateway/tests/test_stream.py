@@ -165,6 +165,33 @@ async def test_another_replica_goes_on_where_one_stopped(
         assert sorted(pids(await take(48))) == list(range(2, 50))
 
 
+async def test_thrown_from_replica_to_replica_while_events_come(
+    live: Any, start: Any, bus: Bus, kafka: str, topics: Any
+) -> None:
+    """Records and the ends of partitions arrive in one batch: neither may overtake the other."""
+    gateways = [live, await start(kafka_bootstrap=kafka, topic_prefix=topics.prefix)]
+    total = 100
+    seen: list[Any] = []
+    publishing: asyncio.Task[None] | None = None
+
+    async def publish() -> None:
+        for pid in range(1, total + 1):
+            bus.tell(pid)
+            await bus.flush()
+            await asyncio.sleep(0.005)
+
+    turn, query = 0, ""
+    while len(seen) < total:
+        async with events(gateways[turn % 2], query) as take:
+            publishing = publishing or asyncio.ensure_future(publish())
+            seen += await take(min(7, total - len(seen)))
+        turn, query = turn + 1, f"after={seen[-1]['id']}"
+        gateways[turn % 2].gateway.hub.feeds[PROCESSES].stop("so that it has to read from Kafka")
+    assert publishing is not None
+    await publishing
+    assert sorted(pids(seen)) == list(range(1, total + 1))
+
+
 async def test_an_id_that_is_not_of_this_stream(live: Any) -> None:
     for after, status in (("x", 422), ("q1.2.3.4", 422), ("r0.0.0.0", 422), ("p1.2", 410), ("p9.9.9.999999", 410)):
         async with live.http.get(f"{live.url}/v1/stream?process=1&after={after}", headers=live.bearer()) as answer:

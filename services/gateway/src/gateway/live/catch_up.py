@@ -52,7 +52,6 @@ def _limits(bootstrap: str, topic: str) -> list[tuple[int, int]]:
 async def catch_up(feed: Feed, bootstrap: str, subscriber: Subscriber, position: list[int]) -> None:
     """Offers all that lies between `position` and now, then attaches the subscriber to the feed without a gap."""
     reader: Consumer | None = None
-    tenant = subscriber.sight.principal.tenant
     try:
         while subscriber.cut_reason is None:
             await subscriber.room()
@@ -60,7 +59,8 @@ async def catch_up(feed: Feed, bootstrap: str, subscriber: Subscriber, position:
                 subscriber.cut("the stream begins anew. Connect again with after=id of the last message.")
             elif feed.covers(position):
                 chunk = list(islice(feed.since(position), CHUNK))
-                _offer(subscriber, chunk, position, tenant)
+                for record in chunk:
+                    _offer(subscriber, record, position)
                 if len(chunk) < CHUNK:
                     subscriber.position = None if position == feed.end else position
                     feed.attach(subscriber)
@@ -69,7 +69,7 @@ async def catch_up(feed: Feed, bootstrap: str, subscriber: Subscriber, position:
                 if reader is None:
                     reader = await asyncio.to_thread(_open, bootstrap, feed.topic, position)
                 messages = await asyncio.to_thread(reader.consume, CHUNK, 0.1)
-                _offer(subscriber, _records(messages, position), position, tenant)
+                _take(subscriber, messages, position)
     except KafkaException:
         subscriber.cut("the bus is away. Connect again with after=id of the last message.")
     finally:
@@ -83,24 +83,21 @@ def _open(bootstrap: str, topic: str, position: Sequence[int]) -> Consumer:
     return consumer
 
 
-def _records(messages: Sequence[Any], position: list[int]) -> list[Record]:
-    """The records among what Kafka gave; the end of a partition moves the position too, for offsets may have holes."""
-    records = []
+def _take(subscriber: Subscriber, messages: Sequence[Any], position: list[int]) -> None:
+    """In the order in which Kafka gave them. The end of a partition moves the position too, for offsets may have holes."""
     for message in messages:
         error = message.error()
         if error is None:
-            records.append(Record(message))
+            _offer(subscriber, Record(message), position)
         elif error.code() == KafkaError._PARTITION_EOF:
             position[message.partition()] = max(position[message.partition()], message.offset())
         elif error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET) or error.fatal():
             raise KafkaException(error)
-    return records
 
 
-def _offer(subscriber: Subscriber, records: Sequence[Record], position: list[int], tenant: str) -> None:
-    for record in records:
-        if record.offset < position[record.partition]:
-            continue
-        position[record.partition] = record.offset + 1
-        if record.header("ce_tenant") == tenant:
-            subscriber.offer(record, partial(encode, subscriber.topic, position))
+def _offer(subscriber: Subscriber, record: Record, position: list[int]) -> None:
+    if record.offset < position[record.partition]:
+        return
+    position[record.partition] = record.offset + 1
+    if record.header("ce_tenant") == subscriber.sight.principal.tenant:
+        subscriber.offer(record, partial(encode, subscriber.topic, position))

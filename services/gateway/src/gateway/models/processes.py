@@ -51,7 +51,7 @@ class HistoryEntry(Event):
     reason: str | None = None
     cause: str | None = None
     operator: str | None = None
-    changes: JsonObject = {}
+    changes: JsonObject | None = None
 
 
 class History(Event):

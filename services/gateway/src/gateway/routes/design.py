@@ -183,7 +183,7 @@ async def whole(call: Call) -> Reply:
 
 
 async def _section(call: Call, service: str, path: str, key: str, model: type[Command]) -> dict[str, Any]:
-    """All definitions of one kind, without what the service adds to them."""
+    """All definitions of one kind: without what the service adds to them, and what would be so anyway."""
     fields = {info.alias or name for name, info in model.model_fields.items()}
     content: dict[str, Any] = {}
     cursor = ""
@@ -202,9 +202,11 @@ async def _section(call: Call, service: str, path: str, key: str, model: type[Co
             )
         page = reply.json()
         for item in page["items"]:
-            if key == "id" and item.get("type") in RESERVED:
-                continue  # operators have a section of their own, entities' locks make themselves
-            content[item[key]] = {name: value for name, value in item.items() if name in fields and value is not None}
+            if (key == "id" and item.get("type") in RESERVED) or item.get("version") == 0:
+                continue  # operators have their own section, entities' locks make themselves; 0: nobody has defined it
+            told = {name: value for name, value in item.items() if name in fields}
+            definition = model.model_validate(told)
+            content[item[key]] = definition.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         if not page.get("next"):
             return content
         cursor = f"&cursor={quoted(page['next'])}"
