@@ -100,6 +100,7 @@ class Others:
         self._prefix = prefix
         self._producer = Producer({"bootstrap.servers": kafka, "linger.ms": 0})
         self.proposals: list[AllocateResources] = []
+        self._capacities: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, args=(kafka,), daemon=True)
         self._thread.start()
@@ -183,7 +184,7 @@ class Others:
         self.event(types.PROCESS_READY, pid, version, demands=list(demands), **extra)
 
     def operator(self, id: str, *roles: str, version: int = 1, **extra: Any) -> None:
-        body = {
+        body: dict[str, Any] = {
             "id": id,
             "tenant": "main",
             "type": "operator",
@@ -194,6 +195,7 @@ class Others:
             "version": version,
             **extra,
         }
+        self._capacities[id] = body["capacity"]
         self._send("resource-events", id, types.RESOURCE_CHANGED, f"{id}.{version}", body)
 
     def grant(self, told: AllocateResources, *units: tuple[str, int, int], index: int = 0) -> None:
@@ -203,7 +205,7 @@ class Others:
             "pid": told.pid,
             "process_version": told.process_version,
             "queue": told.queue,
-            "allocations": [_units(told, number, each) for number, each in enumerate(units)],
+            "allocations": [_units(told, number, each, self._capacities) for number, each in enumerate(units)],
         }
         self._send("resource-events", str(told.pid), types.RESOURCES_GRANTED, f"{told.dispatch_id}.granted", body)
 
@@ -215,7 +217,7 @@ class Others:
             "queue": told.queue,
             "reason": "no_capacity",
             "blockers": [{"demand": 0, "type": "operator", "reason": "no_capacity", "resources": [units[0][0]]}],
-            "usage": [_units(told, number, each) for number, each in enumerate(units)],
+            "usage": [_units(told, number, each, self._capacities) for number, each in enumerate(units)],
         }
         self._send("resource-events", str(told.pid), types.RESOURCES_DENIED, f"{told.dispatch_id}.denied", body)
 
@@ -224,12 +226,14 @@ class Others:
             "pid": told.pid,
             "dispatch_id": told.dispatch_id,
             "reason": "terminated",
-            "allocations": [_units(told, number, each) for number, each in enumerate(units)],
+            "allocations": [_units(told, number, each, self._capacities) for number, each in enumerate(units)],
         }
         self._send("resource-events", str(told.pid), types.RESOURCES_RELEASED, f"{told.dispatch_id}.released", body)
 
 
-def _units(told: AllocateResources, number: int, each: tuple[str, int, int]) -> dict[str, Any]:
+def _units(
+    told: AllocateResources, number: int, each: tuple[str, int, int], capacities: Mapping[str, int]
+) -> dict[str, Any]:
     resource, used, version = each
     demand = told.proposals[number].demand
     return {
@@ -238,7 +242,7 @@ def _units(told: AllocateResources, number: int, each: tuple[str, int, int]) -> 
         "units": demand.units,
         "hold": demand.hold,
         "used": used,
-        "capacity": 1,
+        "capacity": capacities.get(resource, 1),
         "version": version,
     }
 

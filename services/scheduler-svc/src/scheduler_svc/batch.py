@@ -88,7 +88,7 @@ class Batch:
         if self._state is None:
             return
         for item in self._changes.items.values():
-            item.stored, item.saved = True, item.dispatch_id
+            item.stored = True
         for resource in self._changes.resources.values():
             resource.stored = resource.defined
         if self._waits_saved:

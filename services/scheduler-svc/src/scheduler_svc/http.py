@@ -147,7 +147,7 @@ def _page(request: Request) -> tuple[int, str | None]:
     if cursor is None:
         return int(limit), None
     try:
-        return int(limit), base64.urlsafe_b64decode(cursor.encode()).decode()
+        return int(limit), base64.b64decode(cursor, b"-_", validate=True).decode()
     except ValueError:
         raise ProblemError(
             invalid("cursor is not one that we gave.", [("/cursor", "is not one that we gave")])

@@ -1,6 +1,7 @@
 """The planner's model in memory: valid for one epoch of the lease, and only as long as every transaction succeeds."""
 
 import asyncio
+import gc
 import time
 from datetime import UTC, datetime
 
@@ -37,6 +38,7 @@ class Memory:
             started = time.perf_counter()
             self._state = await load_state(connection)
             self._epoch = epoch
+            _spare_the_collector()
             log.info(
                 "planner.loaded",
                 epoch=epoch,
@@ -71,3 +73,11 @@ class Memory:
                     await self._woken.wait()
             except TimeoutError:
                 pass
+
+
+def _spare_the_collector() -> None:
+    """What was loaded stays and makes no cycles: looking through it again and again would stop the planner for long."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 1_000)

@@ -62,8 +62,9 @@ class Item:
     latest: int = 0
     reserved: list[tuple[Resource, int]] = field(default_factory=list)
     stored: bool = False
-    """Whether there is a row of it, and of which dispatch that row tells."""
-    saved: str | None = None
+    """Whether there is a row of it."""
+    slight: bool = False
+    """Nothing has changed since it was saved but that it was proposed, or that its proposal was granted."""
     key: Key | None = None
     """Its place in line; None while it is in none."""
     fixed: tuple[int, ...] = ()

@@ -148,7 +148,7 @@ class State:
         if ours:
             self.changes.waits.append((item.tenant, item.queue, (now - item.ready_at).total_seconds()))
             item.denials, item.reason = 0, None
-            self._become(item, ItemState.RUNNING)
+            self._become(item, ItemState.RUNNING, slight=True)
         else:
             self._requeue(item)
             self._changed(item)
@@ -322,7 +322,7 @@ class State:
         item.proposed_at = now
         item.retry_at = None
         self._asked.append((now + ANSWER_TIME, item.pid, item.dispatch_id))
-        self._become(item, ItemState.PROPOSED)
+        self._become(item, ItemState.PROPOSED, slight=True)
 
     def park(self, item: Item, resource: Resource, units: int) -> None:
         """Out of its bucket until `resource` has room for `units`."""
@@ -431,10 +431,11 @@ class State:
         known = item.latest if item is not None else self._gone.get(pid, (0, False))[0]
         return version <= known
 
-    def _changed(self, item: Item) -> None:
+    def _changed(self, item: Item, *, slight: bool = False) -> None:
+        item.slight = slight and item.stored and item.pid not in self.changes.items
         self.changes.items[item.pid] = item
 
-    def _become(self, item: Item, state: ItemState) -> None:
+    def _become(self, item: Item, state: ItemState, *, slight: bool = False) -> None:
         before, item.state = item.state in BUSY, state
         after = state in BUSY
         if before != after:
@@ -442,7 +443,7 @@ class State:
             queue.busy += 1 if after else -1
             if before and queue.limit is not None:
                 self.dirty[queue] = None
-        self._changed(item)
+        self._changed(item, slight=slight)
 
     def _out(self, item: Item) -> None:
         """Neither in line nor proposed nor running."""
@@ -495,6 +496,7 @@ class State:
     def _enqueue(self, item: Item) -> None:
         if self._deferred.pop(item.pid, None) is not None:
             item.retry_at = None
+            self._changed(item)
         demands = item.demands
         item.fixed, item.pooled, signature = demands.fixed, demands.pooled, demands.signature
         if item.held:

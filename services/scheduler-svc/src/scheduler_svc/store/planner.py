@@ -26,9 +26,15 @@ SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigin
     $15::int[], $16::text[], $17::timestamptz[], $18::text[], $19::text[], $20::int[], $21::text[], $22::timestamptz[])
 ON CONFLICT (pid) DO UPDATE SET ({_ITEM_COLUMNS}) = ROW (EXCLUDED.*)
 """
+_PROPOSE = """
+UPDATE ready_item SET state = 'proposed', attempt = told.attempt, dispatch_id = told.dispatch_id,
+    proposed_at = told.proposed_at, candidates = told.candidates, retry_at = NULL
+FROM unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::text[])
+    AS told (pid, attempt, dispatch_id, proposed_at, candidates) WHERE ready_item.pid = told.pid
+"""
 _RUN = """
-UPDATE ready_item SET state = 'running', latest = told.latest, held = told.held, denials = 0, reason = NULL
-FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS told (pid, latest, held) WHERE ready_item.pid = told.pid
+UPDATE ready_item SET state = 'running', held = told.held, denials = 0, reason = NULL
+FROM unnest($1::bigint[], $2::text[]) AS told (pid, held) WHERE ready_item.pid = told.pid
 """
 _REMOVE_ITEMS = "DELETE FROM ready_item WHERE pid = ANY($1::bigint[])"
 
@@ -53,18 +59,29 @@ WHERE resource_copy.tenant = told.tenant AND resource_copy.id = told.id
 
 
 async def save_items(connection: Connection, changes: Changes) -> None:
-    """Removed, granted, and all others that changed: at most one statement each."""
+    """Removed, new, placed, granted, changed otherwise: at most one statement each. What is new goes by COPY, the fastest."""
+    new: list[tuple[Any, ...]] = []
     full: list[tuple[Any, ...]] = []
-    running: list[tuple[int, int, str]] = []
+    proposed: list[tuple[Any, ...]] = []
+    running: list[tuple[int, str]] = []
     for item in changes.items.values():
-        if item.state is ItemState.RUNNING and item.stored and item.dispatch_id and item.saved == item.dispatch_id:
-            running.append((item.pid, item.latest, texts.held_text(item)))
+        if not item.stored:
+            new.append(_row(item))
+        elif item.slight and item.state is ItemState.RUNNING:
+            running.append((item.pid, texts.held_text(item)))
+        elif item.slight and item.state is ItemState.PROPOSED:
+            ids = orjson.dumps(item.candidates).decode()
+            proposed.append((item.pid, item.attempt, item.dispatch_id, item.proposed_at, ids))
         else:
             full.append(_row(item))
     if changes.removed:
         await connection.execute(_REMOVE_ITEMS, list(changes.removed))
+    if new:
+        await connection.copy_records_to_table("ready_item", records=new, columns=_ITEM_COLUMNS.split(", "))
     if full:
         await connection.execute(_SAVE_ITEMS, *_columns(full))
+    if proposed:
+        await connection.execute(_PROPOSE, *_columns(proposed))
     if running:
         await connection.execute(_RUN, *_columns(running))
 
@@ -137,7 +154,7 @@ async def load_state(connection: Connection) -> State:
     query = f"SELECT {_ITEM_COLUMNS} FROM ready_item ORDER BY proposed_at, pid"
     async for row in connection.cursor(query, prefetch=1000):
         item = item_from(row)
-        item.stored, item.saved = True, item.dispatch_id
+        item.stored = True
         state.restore_item(item)
     state.take_changes()
     return state
