@@ -20,10 +20,11 @@ class Cause(NamedTuple):
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Command:
     """One thing to do. `name` finds its handler, `body` is what that handler expects.
 
+    Nobody changes it; it is not frozen because that makes each cost four times as much.
     `fingerprint` is the digest of the body where the command is to be remembered under its id (the inbox), else None:
     then the aggregate itself must know that it was done, by version or dispatch id. `weight` counts against a batch's size.
     """
