@@ -21,11 +21,13 @@ class Planner:
 
     async def run(self, epoch: int) -> None:
         """Until cancelled. Loads the model and plans before the first event is read."""
-        await self._tick()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._consumer.run())
-            group.create_task(self._consumer.watch())
-            group.create_task(self._let_time_pass())
+        try:
+            await self._tick()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._consumer.run())
+                group.create_task(self._let_time_pass())
+        finally:
+            self._memory.drop()
 
     async def _let_time_pass(self) -> None:
         while True:
