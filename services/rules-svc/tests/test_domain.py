@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rules_svc.domain.evaluation import evaluate
 from rules_svc.domain.index import RuleIndex, applies
 from rules_svc.domain.model import Do, Event, FiringResult, Rule, RuleError, Step
+from rules_svc.domain.waits import Wait, begun, moved
 
 EVENT = Event("main", "/shop", "1", "order.placed", entity_type="order")
 
@@ -118,3 +119,43 @@ def test_the_index_finds_what_trying_all_rules_finds(found: list[Rule], type: st
     shuffled = random.sample(found, len(found))
     assert list(RuleIndex(shuffled).for_type("main", type)) == expected
     assert fire(*found, event=event) == fire(*shuffled, event=event)
+
+
+def follow(events: list[tuple[int, str]]) -> Wait | None:
+    """The wait after (version, state) events of its process, whatever their order."""
+    wait: Wait | None = None
+    for version, state in events:
+        if state == "waiting":
+            wait = begun(wait, Wait(1, version, "main", "paid", "k"))
+        elif wait is not None:
+            wait = moved(wait, version, state)
+    return wait
+
+
+@pytest.mark.parametrize(
+    ("events", "version", "suspended"),
+    [
+        ([(3, "waiting")], 3, False),
+        ([(3, "waiting"), (4, "WAITING")], 4, False),
+        ([(3, "waiting"), (4, "SUSPENDED")], 4, True),
+        ([(3, "waiting"), (4, "SUSPENDED"), (5, "waiting")], 5, False),
+        ([(3, "waiting"), (4, "SUSPENDED"), (3, "waiting")], 4, True),
+        ([(3, "waiting"), (4, "READY")], None, False),
+        ([(3, "waiting"), (4, "TERMINATED")], None, False),
+        ([(3, "waiting"), (2, "RUNNING")], 3, False),
+    ],
+)
+def test_a_wait_follows_its_process(events: list[tuple[int, str]], version: int | None, suspended: bool) -> None:
+    wait = follow(events)
+    assert (wait and wait.version) == version
+    assert wait is None or wait.suspended is suspended
+
+
+def test_what_a_waiter_was_woken_with_stays_until_it_moves_on() -> None:
+    woken = Wait(1, 3, "main", "paid", "k", wake="{}")
+    assert begun(woken, Wait(1, 5, "main", "paid", "k")).wake == "{}"
+    assert begun(woken, Wait(1, 5, "main", "paid", "other")).wake is None
+    changed = moved(woken, 4, "WAITING")
+    assert changed is not None
+    assert changed.wake == "{}"
+    assert moved(woken, 4, "READY") is None

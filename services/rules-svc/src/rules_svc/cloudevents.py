@@ -51,6 +51,7 @@ class InvalidEventError(ValueError):
 
 def from_kafka(envelope: Envelope, headers: Headers, raw: bytes) -> Received:
     """A business event in binary mode; raises InvalidEventError (it becomes a dead letter)."""
+    headers = [(name, value) for name, value in headers if value is not None]
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": envelope.id,

@@ -16,8 +16,8 @@ from kernel_runtime.command import Cause, Message, message
 
 from rules_svc.book import Definition
 from rules_svc.domain.model import Action, Do, Event, Firing
+from rules_svc.domain.waits import Wait
 from rules_svc.received import SERVICE, Received
-from rules_svc.store.batch import Wait
 
 _NAMESPACE: Final = uuid.UUID("6f2a5f0e-3c57-5d0b-9d6f-0a4a6f3b7c11")
 

@@ -20,10 +20,11 @@ from rules_svc import wire
 from rules_svc.book import Definition, Memory
 from rules_svc.domain.evaluation import evaluate
 from rules_svc.domain.model import Do, Firing, FiringResult
+from rules_svc.domain.waits import Wait
 from rules_svc.failures import FailureLimit
 from rules_svc.received import Received
 from rules_svc.store import batch as store
-from rules_svc.store.batch import Call, EventRow, FiringRow, OutcomeRow, Wait
+from rules_svc.store.batch import Call, EventRow, FiringRow, OutcomeRow
 
 log = structlog.get_logger()
 
@@ -156,13 +157,12 @@ class RuleWork:
         if isinstance(command.body, Received):
             self.refuse_event(command.body, problem, now)
 
-    def define(self, definition: Definition) -> None:
-        """A new version of a definition; later commands of the batch see it."""
+    def define(self, *rows: Definition) -> None:
+        """New versions of definitions; later commands of the batch see them."""
         version = self.book.version if self._changes else self.book.version + 1
-        self._changes.append(definition)
-        self.book = self.book.changed([definition], version)
-        if definition.kind is DefinitionKind.RULE:
-            self.messages.append(wire.rule_published(definition))
+        self._changes += rows
+        self.book = self.book.changed(rows, version)
+        self.messages += [wire.rule_published(row) for row in rows if row.kind is DefinitionKind.RULE]
 
     def put_wait(self, wait: Wait, now: datetime) -> None:
         """The process waits (or still does); what it was woken with before is sent again for this version."""

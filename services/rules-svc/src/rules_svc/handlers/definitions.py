@@ -64,8 +64,8 @@ def undefine(work: RuleWork, command: Command, now: datetime) -> Result:
 def apply(work: RuleWork, command: Command, now: datetime) -> Result:
     """Many definitions in one transaction."""
     result, rows = plan(work.book, command.tenant, command.by, command.body, now)
-    for row in rows:
-        work.define(row)
+    if rows:
+        work.define(*rows)
     return json_answer(result)
 
 

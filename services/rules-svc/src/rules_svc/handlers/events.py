@@ -1,19 +1,19 @@
 """Events from every door: what follows from them, who waited for them, and what became of what rules sent."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import orjson
 from kernel_contracts import message_types as types
-from kernel_contracts.vocabulary import ProcessState
 from kernel_runtime.command import Answer, Command, Result, json_answer
 from kernel_runtime.problem import Problem, invalid
 
 from rules_svc import cloudevents, wire
 from rules_svc.domain.model import RuleError
+from rules_svc.domain.waits import Wait, begun, moved
 from rules_svc.received import Received
-from rules_svc.store.batch import Wait
 from rules_svc.work import RuleWork
 
 DONE = Answer()
@@ -129,40 +129,27 @@ def _note_outcome(work: RuleWork, news: wire.ProcessNews, now: datetime) -> None
         work.outcome(news.causation, news.pid, detail, now)
         wait = None if news.pid is None else work.waits.get(news.pid)
         if wait is not None and wait.wake is not None and wire.wake_id(wait) == news.causation:
-            if news.body.get("status") in _MOVED_ON:
-                work.end_wait(wait.pid)
-            else:
-                wait.wake = None
-                work.put_wait(wait, now)
+            over = news.body.get("status") in _MOVED_ON
+            _follow(work, wait, None if over else replace(wait, wake=None), now)
 
 
 def _follow_wait(work: RuleWork, news: wire.ProcessNews, pid: int, body: Mapping[str, Any], now: datetime) -> None:
-    wait = work.waits.get(pid)
-    state = body.get("state")
-    if state is None or (wait is not None and news.version <= wait.version):
-        return
+    before, state = work.waits.get(pid), body.get("state")
     if news.type == types.PROCESS_WAITING:
-        _begin_wait(work, news, pid, (body.get("waiting_for") or {}).get("event"), wait, now)
-    elif wait is None:
-        return
-    elif state in (ProcessState.WAITING, ProcessState.SUSPENDED):
-        wait.version = news.version
-        wait.suspended = state == ProcessState.SUSPENDED
-        work.put_wait(wait, now)
-    else:
-        work.end_wait(pid)
+        target = (body.get("waiting_for") or {}).get("event")
+        if isinstance(target, dict) and isinstance(target.get("type"), str):
+            key = target.get("key")
+            new = Wait(pid, news.version, news.tenant, target["type"], None if key is None else str(key))
+            _follow(work, before, begun(before, new), now)
+            return
+        state = None if before is None or news.version <= before.version else "WAITING for something else"
+    if before is not None and isinstance(state, str):
+        _follow(work, before, moved(before, news.version, state), now)
 
 
-def _begin_wait(
-    work: RuleWork, news: wire.ProcessNews, pid: int, target: Any, before: Wait | None, now: datetime
-) -> None:
-    if not isinstance(target, dict) or not isinstance(target.get("type"), str):
-        if before is not None:
-            work.end_wait(pid)
-        return
-    key = target.get("key")
-    wait = Wait(pid, news.version, news.tenant, target["type"], None if key is None else str(key))
-    if before is not None and (before.type, before.key) == (wait.type, wait.key):
-        # Suspended and resumed: an event that came meanwhile is not lost.
-        wait.wake = before.wake
-    work.put_wait(wait, now)
+def _follow(work: RuleWork, before: Wait | None, after: Wait | None, now: datetime) -> None:
+    if after is None:
+        assert before is not None
+        work.end_wait(before.pid)
+    elif after is not before:
+        work.put_wait(after, now)

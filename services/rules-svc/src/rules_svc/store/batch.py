@@ -10,19 +10,7 @@ from kernel_runtime.database import Connection
 from kernel_runtime.inbox import AlreadyDoneError
 
 from rules_svc.book import Book, Definition
-
-
-@dataclass(slots=True)
-class Wait:
-    """A process in WAITING (or suspended from it) that waits for an event. `wake`: what it was woken with, as JSON."""
-
-    pid: int
-    version: int
-    tenant: str
-    type: str
-    key: str | None
-    suspended: bool = False
-    wake: str | None = None
+from rules_svc.domain.waits import Wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from kernel_runtime.problem import ProblemError, invalid
 from starlette.requests import Request
 
 MAX_LIMIT = 500
+_UNKNOWN = invalid("cursor must be one that a list gave as next.", [("/cursor", "unknown")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,14 @@ class Page:
     limit: int
     after: str | None
     count: bool
+
+    def after_number(self) -> int | None:
+        """Where keys are numbers; raises ProblemError for a cursor that is none."""
+        if self.after is None:
+            return None
+        if not (self.after.isascii() and self.after.isdigit() and len(self.after) < 19):
+            raise ProblemError(_UNKNOWN)
+        return int(self.after)
 
 
 def page(request: Request) -> Page:
@@ -38,4 +47,4 @@ def _decoded(text: str | None) -> str | None:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise ProblemError(invalid("cursor must be one that a list gave as next.", [("/cursor", "unknown")])) from None
+        raise ProblemError(_UNKNOWN) from None
