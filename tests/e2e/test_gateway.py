@@ -253,3 +253,44 @@ async def test_the_stream_goes_on_at_another_replica(face: Face, installation: I
     assert sorted(seen) == pids
     cancels = {"items": [{"pid": pid, "command": "cancel"} for pid in pids]}
     await face("POST", "/v1/processes:commands", cancels)
+
+
+async def test_the_stream_outlives_kafka(face: Face, installation: Installation) -> None:
+    """Kafka is killed under a connected client; it stays connected, or comes back with `after`, and misses nothing."""
+    await face("POST", "/v1/design:apply", DESIGN)
+    seen: list[int] = []
+    after: list[str] = []
+
+    async def follow() -> None:
+        while True:
+            query = f"service={PREFIX}-decide" + (f"&after={after[-1]}" if after else "")
+            try:
+                async with face.http.ws_connect(f"{face.url}/v1/stream?{query}", headers=face.bearer()) as socket:
+                    connected.set()
+                    async for said in socket:
+                        message = json.loads(said.data)
+                        after.append(message["id"])
+                        if message["type"] == "kernel.process.created.v1":
+                            seen.append(message["data"]["pid"])
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.5)
+
+    async def make() -> int:
+        made = await face("POST", "/v1/processes", {"service": f"{PREFIX}-decide"}, expect=201)
+        return int(made["pid"])
+
+    connected = asyncio.Event()
+    following = asyncio.ensure_future(follow())
+    await connected.wait()
+    pids = [await make() for _ in range(5)]
+    installation.kill(await asyncio.to_thread(installation.infrastructure, "kafka"))
+    pids += [await make() for _ in range(5)]
+    await installation.ready()
+    pids += [await make() for _ in range(5)]
+    for _ in range(600):
+        if len(seen) >= len(pids):
+            break
+        await asyncio.sleep(0.1)
+    following.cancel()
+    assert sorted(seen) == pids
+    await face("POST", "/v1/processes:commands", {"items": [{"pid": pid, "command": "cancel"} for pid in pids]})

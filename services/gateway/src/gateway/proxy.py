@@ -106,7 +106,7 @@ class Proxy:
         `target` is the path with its query, encoded as the client sent it.
         """
         replicas = self._replicas[service]
-        twice = method in ("GET", "PUT", "DELETE") or "idempotency-key" in headers
+        twice = "idempotency-key" in headers or method == "GET" or (method == "PUT" and "if-match" not in headers)
         urls = replicas.in_turn()
         broken = False
         while urls:
