@@ -39,7 +39,7 @@ class Bus:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.prefix = prefix
         self._bootstrap = bootstrap
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1, "log_level": 0})
 
     def close(self) -> None:
         self._producer.flush(5)

@@ -1,7 +1,9 @@
 """The HTTP door: definitions, events in all three modes, trials, roles, and errors that say where."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -11,6 +13,8 @@ from cloudevents.core.bindings.http import to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 from kernel_contracts import message_types as types
 from kernel_runtime.http import application
+from kernel_testing import databases
+from kernel_testing.plugin import TemplateDatabase
 from rules_svc.http import routes
 
 from .lane import Lane, lane, sent
@@ -51,13 +55,27 @@ class Client:
         return await self._http.request(method, path, content=raw, headers=own | given)
 
 
+@contextlib.asynccontextmanager
+async def door(dsn: str) -> AsyncIterator[Client]:
+    async with lane(dsn) as one:
+        app = application(routes(one.pipeline, one.database, one.memory), internal_token="secret")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rules") as http:
+            yield Client(http, one)
+
+
 @pytest_asyncio.fixture
 async def call(database: str) -> AsyncIterator[Client]:
-    async with lane(database) as one:
-        app = application(routes(one.pipeline, one.database, one.memory), internal_token="secret")
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://rules") as http:
-            yield Client(http, one)
+    async with door(database) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module")
+async def refusing(postgres_server: str, template_database: TemplateDatabase) -> AsyncIterator[Client]:
+    """One for all tests that leave nothing behind."""
+    dsn = await databases.clone(postgres_server, await template_database("rules_svc"), "rules_svc")
+    async with door(dsn) as client:
+        yield client
+    await databases.drop(postgres_server, urlsplit(dsn).path.removeprefix("/"))
 
 
 async def test_a_rule_has_versions(call: Client) -> None:
@@ -118,14 +136,14 @@ async def test_lists_are_paged(call: Client) -> None:
         ({"parameters": {"x": "y" * 70_000}}, "/parameters", "bytes"),
     ],
 )
-async def test_a_rule_that_is_wrong_says_where(call: Client, change: Any, pointer: str, message: str) -> None:
-    answer = await call("PUT", "/v1/rules/bad", RULE | change)
+async def test_a_rule_that_is_wrong_says_where(refusing: Client, change: Any, pointer: str, message: str) -> None:
+    answer = await refusing("PUT", "/v1/rules/bad", RULE | change)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     error = answer.json()["errors"][0]
     assert error["pointer"] == pointer
     assert message in error["message"]
-    assert (await call("GET", "/v1/rules/bad")).status_code == 404
+    assert (await refusing("GET", "/v1/rules/bad")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -140,14 +158,14 @@ async def test_a_rule_that_is_wrong_says_where(call: Client, change: Any, pointe
         ({"what": 1}, "/what"),
     ],
 )
-async def test_an_event_type_that_is_wrong_says_where(call: Client, definition: Any, pointer: str) -> None:
-    answer = await call("PUT", "/v1/event-types/bad", definition)
+async def test_an_event_type_that_is_wrong_says_where(refusing: Client, definition: Any, pointer: str) -> None:
+    answer = await refusing("PUT", "/v1/event-types/bad", definition)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
 
 
-async def test_an_event_type_of_the_kernel_is_not_for_others_to_define(call: Client) -> None:
-    assert (await call("PUT", f"/v1/event-types/{types.PROCESS_READY}", {})).status_code == 422
+async def test_an_event_type_of_the_kernel_is_not_for_others_to_define(refusing: Client) -> None:
+    assert (await refusing("PUT", f"/v1/event-types/{types.PROCESS_READY}", {})).status_code == 422
 
 
 async def test_an_event_counts_once_in_whichever_mode_it_comes(call: Client) -> None:
@@ -216,19 +234,19 @@ async def test_binary_mode_sees_extensions_text_and_bytes(call: Client) -> None:
         ([EVENT, 7], "/1"),
     ],
 )
-async def test_what_is_no_cloudevent_is_refused_with_a_pointer(call: Client, body: Any, pointer: str) -> None:
-    answer = await call("POST", "/v1/events", body)
+async def test_what_is_no_cloudevent_is_refused_with_a_pointer(refusing: Client, body: Any, pointer: str) -> None:
+    answer = await refusing("POST", "/v1/events", body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
-    assert (await call("GET", "/v1/events?source=/shop&id=1")).status_code == 404
+    assert (await refusing("GET", "/v1/events?source=/shop&id=1")).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("body", "status"),
     [(b"", 422), (b"{", 422), (b"[]", 422), (b'"x"', 422), (b"[" * 100, 422), (b'{"a": 1e999}', 422)],
 )
-async def test_malformed_bodies(call: Client, body: bytes, status: int) -> None:
-    assert (await call("POST", "/v1/events", body)).status_code in (400, status)
+async def test_malformed_bodies(refusing: Client, body: bytes, status: int) -> None:
+    assert (await refusing("POST", "/v1/events", body)).status_code in (400, status)
 
 
 async def test_one_event_that_does_not_fit_spoils_its_batch(call: Client) -> None:
@@ -267,12 +285,12 @@ async def test_a_chain_from_outside_keeps_its_depth_and_its_tenant_is_the_caller
         ({"type": "order.placed"}, {}, "failed", False),
     ],
 )
-async def test_a_trial_does_nothing(call: Client, event: Any, extra: Any, result: str, fired: bool) -> None:
-    answer = (await call("POST", "/v1/rules:test", {"event": event, "rule": RULE, **extra})).json()
+async def test_a_trial_does_nothing(refusing: Client, event: Any, extra: Any, result: str, fired: bool) -> None:
+    answer = (await refusing("POST", "/v1/rules:test", {"event": event, "rule": RULE, **extra})).json()
     assert (answer["result"], answer["fired"]) == (result, fired)
     if fired:
         assert answer["instructions"][0]["context"]["amount"] == event["data"]["amount"]
-    assert await sent(call.lane.settings.database_url.get_secret_value(), "process-commands") == []
+    assert await sent(refusing.lane.settings.database_url.get_secret_value(), "process-commands") == []
 
 
 async def test_a_trial_on_a_process(call: Client) -> None:
