@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_contracts.vocabulary import Presence, ResourceKind
 from resource_svc.domain.definition import Refusal, change_stock, define, delete, is_back, set_presence
@@ -22,6 +22,7 @@ definitions = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(definitions, st.integers(-6, 6), st.just("take"), st.just("delete")), max_size=12))
 def test_any_history_keeps_the_bounds_and_counts_its_versions(steps: list[Resource | int | str]) -> None:
     state: State | None = None

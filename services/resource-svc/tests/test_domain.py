@@ -83,7 +83,7 @@ def possible(needs: Sequence[Need], states: dict[str, State]) -> bool:
     return False
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(states(), st.lists(needs, max_size=4))
 def test_all_or_nothing_and_never_over(states: dict[str, State], needs: list[Need]) -> None:
     decision = allocate(request(*needs), states, (), NOW)
@@ -101,7 +101,7 @@ def test_all_or_nothing_and_never_over(states: dict[str, State], needs: list[Nee
     assert decision.operator == next((each.resource for each in decision.takes if each.type == "operator"), None)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(states(), st.lists(needs, min_size=1, max_size=4))
 def test_a_refusal_is_for_a_reason_that_holds(states: dict[str, State], needs: list[Need]) -> None:
     decision = allocate(request(*needs), states, (), NOW)
@@ -127,7 +127,7 @@ def _severity(reason: DenialReason | None) -> int:
     return list(DenialReason).index(reason)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_history_never_breaks_capacity_and_gives_back_what_was_held(data: st.DataObject) -> None:
     """Grants, releases and refusals of a few processes in any order; at the end all of them end."""

@@ -409,3 +409,45 @@ async def test_the_same_key_counts_once(lane: Lane, designer: Client) -> None:
         assert answer.json()["stock"] == 15
     other = await designer.post("/resources/paper/stock", json={"delta": 11}, headers={"idempotency-key": "k1"})
     assert other.status_code == 422
+
+
+async def test_use_at_a_time_past_is_read_from_the_ledger(lane: Lane, designer: Client) -> None:
+    moments = [datetime.now(UTC)]
+
+    async def pass_by() -> None:
+        await lane.rows("SELECT pg_sleep(0.01)")
+        moments.append(datetime.now(UTC))
+        await lane.rows("SELECT pg_sleep(0.01)")
+
+    await designer.put("/operators/anna", json={"capacity": 2, "roles": ["clerk"], "skills": ["x"]})
+    await designer.put("/resources/paper", json={"type": "paper", "kind": "consumable", "stock": 5})
+    await pass_by()
+    await lane.do(allocate("d1", 1, need("anna"), need("paper", type="paper", units=3)))
+    await pass_by()
+    await designer.put("/operators/anna", json={"capacity": 4})
+    await lane.do(gives(1, "all", version=9))
+    await pass_by()
+    await designer.delete("/operators/anna")
+    await pass_by()
+
+    async def at(id: str, moment: datetime) -> tuple[int, int] | int:
+        answer = await designer.get(f"/resources/{id}/status", params={"at": moment.isoformat()})
+        if answer.status_code != 200:
+            return answer.status_code
+        return answer.json()["current_usage"], answer.json()["capacity"]
+
+    assert [await at("anna", moment) for moment in moments] == [404, (0, 2), (1, 2), (0, 4), 404]
+    assert [await at("paper", moment) for moment in moments] == [404, (0, 5), (3, 5), (3, 5), (3, 5)]
+    assert await at("paper", datetime.now(UTC) + timedelta(days=1)) == (3, 5)
+    assert (await designer.get("/resources/paper/status", params={"at": "noon"})).status_code == 422
+
+
+async def test_the_lock_of_an_entity_is_nobodys_to_define(lane: Lane, designer: Client) -> None:
+    await lane.do(allocate("d1", 1, need(type="entity", resource="entity:permit:7", hold="process")))
+    assert (await designer.put("/resources/entity:permit:7", json=ROOM)).status_code == 422
+    assert (await designer.delete("/resources/entity:permit:7")).status_code == 409
+    assert (await designer.get("/resources")).json()["items"] == []
+    locks = (await designer.get("/resources", params={"type": "entity"})).json()["items"]
+    assert [(each["id"], each["used"]) for each in locks] == [("entity:permit:7", 1)]
+    await lane.do(allocate("d2", 2, need(type="entity", resource="no-lock", hold="process")))
+    assert [each["reason"] for each in await lane.told(types.RESOURCES_DENIED)] == ["unknown_resource"]

@@ -6,9 +6,7 @@ from datetime import datetime
 from kernel_contracts.vocabulary import Presence, ResourceKind, ResourceStatus
 
 from resource_svc.domain.ledger import redefine
-from resource_svc.domain.resource import ENTITY, OPERATOR, Resource, State
-
-ENTITY_PREFIX = f"{ENTITY}:"
+from resource_svc.domain.resource import ENTITY_PREFIX, OPERATOR, Resource, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from kernel_contracts.vocabulary import DenialReason, Hold, Presence, ResourceKi
 
 OPERATOR = "operator"
 ENTITY = "entity"
+ENTITY_PREFIX = f"{ENTITY}:"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from resource_svc.domain.allocation import (
     release,
     withdraw,
 )
-from resource_svc.domain.resource import ENTITY, State
+from resource_svc.domain.resource import ENTITY, ENTITY_PREFIX, State
 from resource_svc.store import Dispatch, Wanted, Work
 
 DONE = Answer()
@@ -32,7 +32,7 @@ def touch_allocate(command: Command, wanted: Wanted) -> None:
     for need in request.needs:
         for id in need.candidates:
             wanted.resources.add((tenant, id))
-        if need.type == ENTITY and need.resource is not None:
+        if need.type == ENTITY and need.resource is not None and need.resource.startswith(ENTITY_PREFIX):
             wanted.locks.add((tenant, need.resource))
         if need.hold is Hold.PROCESS:
             wanted.pids.add(request.pid)

@@ -9,7 +9,7 @@ from kernel_runtime.problem import Problem, conflict, invalid, not_found, pointe
 
 from resource_svc import wire
 from resource_svc.domain.definition import Refusal, change_stock, define, delete
-from resource_svc.domain.resource import OPERATOR, Resource, State
+from resource_svc.domain.resource import ENTITY, OPERATOR, Resource, State
 from resource_svc.handlers.roles import DESIGN, STOCK, missing
 from resource_svc.store import Wanted, Work
 
@@ -71,6 +71,8 @@ def delete_resource(work: Work, command: Command, now: datetime) -> Result:
     existing = there(work, command.tenant, body.id)
     if existing is None or (existing.resource.type == OPERATOR) != body.operator:
         return not_found("operator" if body.operator else "resource", body.id)
+    if existing.resource.type == ENTITY:
+        return conflict("An entity's lock", "The locks of entities make themselves and stay.")
     if (problem := stale(body.if_match, work.revision(command.tenant, body.id))) is not None:
         return problem
     gone = delete(existing, held=bool(work.holders(command.tenant, body.id)))

@@ -1,6 +1,5 @@
 """Who holds what, now and before."""
 
-from datetime import datetime
 from typing import Annotated
 
 from kernel_runtime.database import Database
@@ -11,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from resource_svc.http.paging import answer, flag, page
+from resource_svc.http.paging import answer, flag, page, time_of
 from resource_svc.store import reads
 
 PLACE = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)], Annotated[int, Field(ge=0, lt=2**63)]])
@@ -26,9 +25,9 @@ def routes(database: Database) -> list[BaseRoute]:
                 connection,
                 caller(request).tenant,
                 pid=_pid(query.get("pid") or query.get("process")),
-                resource=query.get("resource"),
+                of=query.get("resource"),
                 active=flag(request, "active"),
-                at=_time(query.get("at")),
+                when=time_of(request, "at"),
                 before=asked.after,
                 limit=asked.read,
                 count=asked.count,
@@ -50,15 +49,3 @@ def _pid(text: str | None) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ProblemError(invalid("pid must be a whole number.", [("/pid", "It must be a whole number.")]))
     return int(text)
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise ProblemError(invalid("at must be a time with its zone.", [("/at", "It must be a time with its zone.")]))
-    return at

@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -51,6 +52,21 @@ def flag(request: Request, name: str) -> bool | None:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ProblemError(invalid(f"{name} must be true or false.", [(f"/{name}", "It must be true or false.")]))
     return text.lower() in ("true", "1")
+
+
+def time_of(request: Request, name: str) -> datetime | None:
+    """A time with its zone from the query. A `+` that came as a blank is taken as meant."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        reason = "It must be a time with its zone."
+        raise ProblemError(invalid(f"{name} must be a time with its zone.", [(f"/{name}", reason)]))
+    return at
 
 
 def answer(

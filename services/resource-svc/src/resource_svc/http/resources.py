@@ -1,6 +1,7 @@
 """Resources: define, read, deliver, delete."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from kernel_contracts.resource import ChangeStock, ResourceDefinition
@@ -8,7 +9,7 @@ from kernel_contracts.vocabulary import ResourceStatus
 from kernel_runtime.database import Database
 from kernel_runtime.http import caller, command, json_response, read, respond
 from kernel_runtime.pipeline import Pipeline
-from kernel_runtime.problem import ProblemError, invalid, not_found
+from kernel_runtime.problem import Problem, ProblemError, invalid, not_found
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -16,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from resource_svc import wire
 from resource_svc.domain.resource import State
 from resource_svc.handlers.definitions import DeleteResource, PutResource, StockChange
-from resource_svc.http.paging import answer, id_of, new_id_of, page
+from resource_svc.http.paging import answer, id_of, new_id_of, page, time_of
 from resource_svc.store import reads
 
 
@@ -64,8 +65,16 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         return respond(await pipeline.submit(command(who, "change_stock", body, raw, target=id)))
 
     async def status(request: Request) -> Response:
-        state, _ = await found(database, request, "resource")
-        return json_response(status_of(state))
+        when = time_of(request, "at")
+        if when is None or when > datetime.now(UTC):
+            state, _ = await found(database, request, "resource")
+            return json_response(status_of(state))
+        id = id_of(request, "resource")
+        async with database.connection() as connection:
+            then = await reads.at(connection, caller(request).tenant, id, when)
+        if then is None:
+            raise ProblemError(Problem(404, "Not found", f"There was no resource {id} at {when.isoformat()}."))
+        return json_response(status_of(then))
 
     return [
         Route("/v1/resources", listed),
@@ -92,7 +101,7 @@ def shown(state: State, revision: int) -> Response:
 
 
 def status_of(state: State) -> Mapping[str, Any]:
-    """Now. Calendars and bookings will say when that changes next."""
+    """Calendars and bookings will say when that changes next; as long as nothing is booked, later is as now."""
     return {
         "capacity": state.resource.capacity,
         "current_usage": state.used,

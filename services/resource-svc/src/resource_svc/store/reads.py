@@ -8,7 +8,7 @@ import orjson
 from kernel_runtime.database import Connection
 
 from resource_svc.domain.resource import ENTITY, OPERATOR, State
-from resource_svc.store.records import DEFINITION, state
+from resource_svc.store.records import DEFINITION, resource, state
 
 _ONE = f"SELECT {DEFINITION}, used, version, revision FROM resource WHERE tenant = $1 AND id = $2 AND NOT deleted"
 _FILTER = """
@@ -39,11 +39,35 @@ _ALLOCATIONS_COUNT = f"""
 SELECT count(*) FROM allocation a JOIN resource r ON r.number = a.resource WHERE {_ALLOCATIONS_WHERE}
 """
 
+_AT = """
+SELECT c.capacity, c.definition, coalesce((
+    SELECT sum(units) FROM allocation a WHERE a.resource = r.number AND a.granted_at <= $3
+    AND (a.released_version IS NULL OR a.released_at > $3)), 0)::bigint AS used
+FROM resource r JOIN LATERAL (
+    SELECT capacity, definition, what FROM resource_change c WHERE c.resource = r.number AND c.at <= $3
+    ORDER BY c.version DESC LIMIT 1
+) c ON c.what <> 'deleted'
+WHERE r.tenant = $1 AND r.id = $2
+"""
+"""Use at an instant that is past, out of the ledger. What was taken of a consumable is never given back."""
+
 
 async def one(connection: Connection, tenant: str, id: str) -> tuple[State, int] | None:
     """With its revision; None where there is none, or none any more."""
     row = await connection.fetchrow(_ONE, tenant, id)
     return None if row is None else (state(row), row["revision"])
+
+
+async def at(connection: Connection, tenant: str, id: str, when: datetime) -> State | None:
+    """As it was then: definition, capacity, use; None where there was none. Its version is not told."""
+    row = await connection.fetchrow(_AT, tenant, id, when)
+    if row is None:
+        return None
+    then = orjson.loads(row["definition"])
+    fields = {**then, "labels": orjson.dumps(then["labels"]), "roles": orjson.dumps(then["roles"])}
+    until = then["presence_until"]
+    fields |= {"skills": orjson.dumps(then["skills"]), "presence_until": until and datetime.fromisoformat(until)}
+    return State(resource({**fields, "capacity": row["capacity"], "deleted": False}), row["used"])
 
 
 async def many(
@@ -102,15 +126,15 @@ async def allocations(
     tenant: str,
     *,
     pid: int | None,
-    resource: str | None,
+    of: str | None,
     active: bool | None,
-    at: datetime | None,
+    when: datetime | None,
     before: tuple[int, int] | None,
     limit: int,
     count: bool,
 ) -> tuple[list[dict[str, Any]], int | None]:
     """By resource, each one's newest first. `place` is where the next page begins."""
-    filters = (tenant, pid, resource, active, at)
+    filters = (tenant, pid, of, active, when)
     rows = await connection.fetch(_ALLOCATIONS, *filters, *(before or (None, None)), limit)
     total = await connection.fetchval(_ALLOCATIONS_COUNT, *filters) if count else None
     return [_allocation(row) for row in rows], total
