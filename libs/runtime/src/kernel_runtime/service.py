@@ -37,7 +37,7 @@ class Parts:
     ) -> None:
         self.name = name
         self.settings = settings
-        self.member = f"{name}-{settings.service_replica}"
+        self.member = settings.member(name)
         self.database = database or Database(settings.database_url.get_secret_value(), name=self.member)
         self.publisher = Publisher(settings.kafka_bootstrap, self.member)
         self.relay_lease = self.lease(LEASE)

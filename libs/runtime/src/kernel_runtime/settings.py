@@ -1,5 +1,6 @@
 """What a service is told from outside: environment variables with the prefix KERNEL_."""
 
+import socket
 from typing import Literal
 
 from pydantic import SecretStr
@@ -30,6 +31,16 @@ class ServiceSettings(BaseSettings):
     """How often a message from Kafka is tried before it becomes a dead letter."""
     lease_ttl: float = 5.0
     """Seconds. A holder that does not renew in this time loses what it holds."""
+
+    def member(self, service: str) -> str:
+        """The name of this replica, unlike that of any other: leases and consumer groups go by it. Stable is better.
+
+        Where KERNEL_SERVICE_REPLICA isn't set (containers), the host's name tells replicas apart.
+        """
+        if "service_replica" in self.model_fields_set:
+            return f"{service}-{self.service_replica}"
+        host = socket.gethostname()
+        return host if host.startswith(f"{service}-") else f"{service}-{host}"
 
     def refuse_unsafe(self) -> None:
         """Raises where a production service would be open to everybody."""
