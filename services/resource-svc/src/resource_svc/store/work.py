@@ -5,161 +5,42 @@ of a process hangs on a row that is locked: an allocation is made and ended only
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 import orjson
 from kernel_contracts.vocabulary import DenialReason, Hold
-from kernel_runtime.command import Command, Message
+from kernel_runtime.command import Command
 from kernel_runtime.database import Connection
 from kernel_runtime.inbox import AlreadyDoneError
 from kernel_runtime.problem import Problem
 
-from resource_svc.domain.allocation import Allocation, Grant, Request, Returned
-from resource_svc.domain.ledger import give_back, take
+from resource_svc.domain.allocation import Allocation
 from resource_svc.domain.resource import ENTITY, Resource, State, entity_lock
 from resource_svc.store import records, sql
+from resource_svc.store.batch import Batch, Name
 from resource_svc.store.records import Dispatch, Holder
 from resource_svc.store.wanted import Touch, Wanted
-
-Name = tuple[str, str]
-"""Tenant and id."""
 
 Cache = dict[int, tuple[int, Resource]]
 """Number -> revision and definition, as committed: most batches need only what changes with use."""
 
 CACHED = 50_000
+"""More than that, and the cache begins anew."""
 
 
-class Work:
-    """What handlers see and change. `lock=False` reads only: for a look at what would happen."""
+class Work(Batch):
+    """`lock=False` reads only: for a look at what would happen."""
 
     def __init__(self, touches: Mapping[str, Touch], cache: Cache, *, lock: bool = True) -> None:
-        self.messages: list[Message] = []
-        self.requests: dict[Command, Request] = {}
+        super().__init__()
         self._touches = touches
         self._cache = cache
         self._lock = sql.LOCK + (sql.FOR_UPDATE if lock else "")
-        self._states: dict[str, dict[str, State]] = {}
         self._numbers: dict[Name, int] = {}
         self._names: dict[int, Name] = {}
-        self._revisions: dict[Name, int] = {}
-        self._held: dict[int, list[Allocation]] = {}
-        self._holders: dict[Name, list[Holder]] = {}
-        self._dispatches: dict[str, Dispatch] = {}
-        self._calendars: dict[Name, tuple[int, Any]] = {}
         self._now: datetime | None = None
-        self._used: dict[Name, None] = {}
-        self._changes: list[_Change] = []
-        self._taken: dict[tuple[str, str, int], Allocation] = {}
-        self._ended: dict[tuple[str, str, int], int | None] = {}
-        self._kept: dict[tuple[str, str, int], Allocation] = {}
-        self._decided: dict[str, Dispatch] = {}
-        self._defined: set[Name] = set()
-        self._new_calendars: set[Name] = set()
-
-    # What handlers ask
-
-    def states(self, tenant: str) -> dict[str, State]:
-        return self._states.setdefault(tenant, {})
-
-    def revision(self, tenant: str, id: str) -> int:
-        return self._revisions.get((tenant, id), 0)
-
-    def held(self, pid: int) -> Sequence[Allocation]:
-        return self._held.get(pid, ())
-
-    def holders(self, tenant: str, id: str) -> Sequence[Holder]:
-        """At the time of loading; asked for by commands that hold no process's units themselves."""
-        return self._holders.get((tenant, id), ())
-
-    def dispatch(self, id: str) -> Dispatch | None:
-        return self._dispatches.get(id)
-
-    def calendar(self, tenant: str, id: str) -> tuple[int, Any]:
-        """Version and definition; version 0 is none."""
-        return self._calendars.get((tenant, id), (0, None))
-
-    # What handlers do
-
-    def decide(self, dispatch: Dispatch) -> None:
-        self._dispatches[dispatch.id] = self._decided[dispatch.id] = dispatch
-
-    def take(self, tenant: str, request: Request, grant: Grant) -> list[tuple[Allocation, State]]:
-        """Each new allocation with the state of its resource after it."""
-        states = self._states[tenant]
-        held = self._held.setdefault(request.pid, [])
-        made = []
-        for each in grant.takes:
-            state = states[each.resource] = take(states[each.resource], each.units)
-            self._used[tenant, each.resource] = None
-            allocation = Allocation(
-                tenant,
-                each.resource,
-                state.version,
-                each.type,
-                request.dispatch,
-                each.demand,
-                request.pid,
-                request.process_version,
-                each.units,
-                each.hold,
-            )
-            held.append(allocation)
-            self._taken[tenant, each.resource, state.version] = allocation
-            made.append((allocation, state))
-        for own in grant.relies_on:
-            self._keep(own._replace(relied_on_by=request.dispatch))
-        return made
-
-    def give_back(self, pid: int, returned: Returned) -> list[tuple[Allocation, State]]:
-        """Each ended allocation with the state of its resource after it."""
-        ended = []
-        held = self._held[pid]
-        for own in returned.back:
-            states = self._states[own.tenant]
-            before = states[own.resource]
-            state = states[own.resource] = give_back(before, own.units)
-            if state is not before:
-                self._used[own.tenant, own.resource] = None
-            held.remove(own)
-            self._ended[own.tenant, own.resource, own.version] = None if state is before else state.version
-            ended.append((own, state))
-        for own, heir in returned.kept:
-            if heir is None:
-                self._keep(own._replace(relied_on_by=None))
-            else:
-                self._keep(own._replace(dispatch=heir, demand=-1, relied_on_by=None))
-        return ended
-
-    def _keep(self, own: Allocation) -> None:
-        key = (own.tenant, own.resource, own.version)
-        held = self._held[own.pid]
-        at = next(i for i, each in enumerate(held) if (each.tenant, each.resource, each.version) == key)
-        held[at] = own
-        if key in self._taken:
-            self._taken[key] = own
-        else:
-            self._kept[key] = own
-
-    def define(self, tenant: str, state: State, *, what: str, by: str, reason: str | None = None) -> None:
-        """A change of definition, stock or presence."""
-        id = state.resource.id
-        self.states(tenant)[id] = state
-        revision = self._revisions[tenant, id] = self.revision(tenant, id) + 1
-        self._changes.append(_Change(tenant, state, revision, what, by, reason))
-        self._defined.add((tenant, id))
-
-    def define_calendar(self, tenant: str, id: str, definition: Any) -> int:
-        """The new version."""
-        version = self.calendar(tenant, id)[0] + 1
-        self._calendars[tenant, id] = (version, definition)
-        self._new_calendars.add((tenant, id))
-        return version
-
-    # The pipeline
 
     async def load(self, connection: Connection, commands: Sequence[Command]) -> None:
         wanted = Wanted(requests=self.requests)
@@ -185,6 +66,8 @@ class Work:
         tenants = [tenant for tenant, _ in wanted.resources]
         ids = [id for _, id in wanted.resources]
         rows = await connection.fetch(self._lock, tenants, ids, list(wanted.pids))
+        if len(self._cache) > CACHED:
+            self._cache.clear()
         unknown = [
             row["number"]
             for row in rows
@@ -203,8 +86,6 @@ class Work:
             self.states(tenant).setdefault(id, State(entity_lock(id)))
 
     async def _load_definitions(self, connection: Connection, numbers: Sequence[int]) -> None:
-        if len(self._cache) + len(numbers) > CACHED:
-            self._cache.clear()
         for row in await connection.fetch(
             f"SELECT number, revision, {records.DEFINITION} FROM resource WHERE number = ANY($1::bigint[])", numbers
         ):
@@ -354,16 +235,6 @@ class Work:
 
     def abandoned(self) -> None:
         """Nothing is kept beyond the work itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    tenant: str
-    state: State
-    revision: int
-    what: str
-    by: str
-    reason: str | None
 
 
 class OvertakenError(AlreadyDoneError):
