@@ -137,6 +137,8 @@ def _key(key: Any) -> str:
 def _text(value: str) -> str:
     if "\x00" in value:
         raise RuleError("a text has the character U+0000")
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,5 +1,6 @@
 """Messages to decisions and back: the events of other services as they are received, firings as commands and events."""
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,8 +126,13 @@ def _pid(body: Mapping[str, Any]) -> int | None:
 
 
 def _id(*parts: object) -> str:
-    """The same parts, the same id: a message that is made again counts once where it goes."""
-    return str(uuid.uuid5(_NAMESPACE, "\x1f".join(map(str, parts))))
+    """A UUID of version 5: the same parts, the same id. A message that is made again counts once where it goes."""
+    name = "\x1f".join(map(str, parts)).encode()
+    digest = bytearray(hashlib.sha1(_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def is_ours(command_id: str | bytes | None) -> bool:
@@ -146,12 +152,9 @@ def effect_id(firing: Firing, action: Action, received: Received) -> str:
     return _id(event.tenant, firing.rule.name, event.source, event.id, action.index)
 
 
-def effect(firing: Firing, action: Action, received: Received, now: datetime) -> Message | None:
-    """What an action sends; a signal sends nothing by itself."""
+def effect(firing: Firing, action: Action, received: Received, id: str, now: datetime) -> Message:
+    """What an action sends, under this id; a signal sends nothing by itself."""
     event, arguments = received.event, action.arguments
-    if action.do is Do.SIGNAL:
-        return None
-    id = effect_id(firing, action, received)
     if action.do is Do.EMIT:
         subject, data = arguments.get("subject"), arguments.get("data")
         topic, type = BUSINESS_EVENTS, arguments["type"]
@@ -175,10 +178,9 @@ def effect(firing: Firing, action: Action, received: Received, now: datetime) ->
     )
 
 
-def told(firing: Firing, action: Action, received: Received) -> dict[str, Any]:
-    """An action in the record of its firing."""
+def told(action: Action, sent: str | None) -> dict[str, Any]:
+    """An action in the record of its firing, with the id of what it sent."""
     pid = action.arguments.get("pid")
-    sent = None if action.do is Do.SIGNAL else effect_id(firing, action, received)
     result: dict[str, Any] = {"do": action.do.value, "sent": sent}
     if isinstance(pid, int):
         result["pid"] = pid

@@ -122,13 +122,14 @@ class RuleWork:
                 detail = f"{detail} (and {missed} more failures before, not kept)"
         instructions: list[dict[str, Any]] = []
         for action in firing.actions:
-            sent = wire.effect(firing, action, received, now)
-            if sent is not None:
-                self.messages.append(sent)
-            instructions.append(wire.told(firing, action, received))
+            id = None
             if action.do is Do.SIGNAL:
                 woken = wire.wake(received, action.arguments.get("data"))
                 self._calls.append((Call(rule.tenant, None, action.arguments["key"], woken), draft))
+            else:
+                id = wire.effect_id(firing, action, received)
+                self.messages.append(wire.effect(firing, action, received, id, now))
+            instructions.append(wire.told(action, id))
         {
             FiringResult.FIRED: draft.fired,
             FiringResult.FAILED: draft.failed,
