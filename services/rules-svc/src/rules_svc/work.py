@@ -72,9 +72,7 @@ class RuleWork:
         self._now: datetime | None = None
 
     async def load(self, connection: Connection, commands: Sequence[Command]) -> None:
-        lock = any(command.name in DEFINING for command in commands)
-        self.book = await store.read_book(connection, self.memory.book, lock=lock)
-        self.memory.learn(self.book)
+        defining = any(command.name in DEFINING for command in commands)
         keys: list[bytes] = []
         pids: set[int] = set()
         for command in commands:
@@ -90,8 +88,12 @@ class RuleWork:
                     pids.add(body.pid)
                     if body.type == types.PROCESS_WAITING:
                         self._arrived.add(body.pid)
+        version = self.book.version
         if keys:
-            self.seen = await store.known_events(connection, keys)
+            version, self.seen = await store.known_events(connection, keys)
+        if defining or version != self.book.version:
+            self.book = await store.read_book(connection, self.book, lock=defining)
+            self.memory.learn(self.book)
         if pids:
             self.waits = await store.waits_of(connection, sorted(pids))
 

@@ -11,7 +11,7 @@ from kernel_contracts.vocabulary import DefinitionKind
 from kernel_runtime.database import Connection, Database
 from kernel_runtime.http import caller, command, json_response, read, respond
 from kernel_runtime.pipeline import Pipeline
-from kernel_runtime.problem import ProblemError, invalid, not_found
+from kernel_runtime.problem import ProblemError, invalid, not_found, pointer
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -146,7 +146,7 @@ class DefinitionDoor:
             now = await connection.fetchval("SELECT clock_timestamp()")
             book = await self._book(connection)
         if wanted.rule is not None:
-            refuse((f"/rule{pointer}", text) for pointer, text in definitions.rule_errors(wanted.rule))
+            refuse((f"/rule{place}", text) for place, text in definitions.rule_errors(wanted.rule))
             text = orjson.dumps(definitions.body_of(wanted.rule)).decode()
             rule = Definition(who.tenant, DefinitionKind.RULE, "(test)", 1, text, False, now, who.principal)
         else:
@@ -188,6 +188,6 @@ async def _design(request: Request) -> tuple[Apply, bytes]:
         if index % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
         errors = _errors(each.kind, each.name, each.definition)
-        found += [(f"/{part[each.kind]}/{each.name}{pointer}", text) for pointer, text in errors]
+        found += [(pointer([part[each.kind], each.name]) + place, text) for place, text in errors]
     refuse(found)
     return Apply(changes, content.prune), raw

@@ -105,10 +105,18 @@ def _columns(rows: Sequence[Definition]) -> list[list[Any]]:
     return [[getattr(row, field) for row in rows] for field in fields]
 
 
-async def known_events(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, tuple[list[str], str | None]]:
-    """Of those that were seen: which rules fired, and why it was refused."""
-    rows = await connection.fetch("SELECT key, fired, refused FROM event WHERE key = ANY($1::bytea[])", keys)
-    return {row["key"]: (row["fired"], row["refused"]) for row in rows}
+_KNOWN = """
+SELECT rulebook.version, event.key, event.fired, event.refused
+FROM rulebook LEFT JOIN event ON event.key = ANY($1::bytea[])
+"""
+
+
+async def known_events(
+    connection: Connection, keys: Sequence[bytes]
+) -> tuple[int, dict[bytes, tuple[list[str], str | None]]]:
+    """The version of the book; and of the events that were seen, which rules fired, and why it was refused."""
+    rows = await connection.fetch(_KNOWN, keys)
+    return rows[0]["version"], {row["key"]: (row["fired"], row["refused"]) for row in rows if row["key"] is not None}
 
 
 _EVENTS = """
