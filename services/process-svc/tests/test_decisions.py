@@ -191,3 +191,11 @@ def test_suspend_with_hold_gives_nothing_back() -> None:
     held = d.suspend(running(), None, hold=True)
     assert isinstance(held, Change)
     assert (held.entries[0].give, held.entries[0].dispatch_id) == (None, "1.2.1")
+
+
+def test_what_was_kept_while_suspended_comes_back_when_it_queues_again() -> None:
+    held = d.suspend(running(), None, hold=True)
+    assert isinstance(held, Change)
+    for again in (d.resume(held.process, {}, NOW, None), d.rollback(held.process, "{}", NOW, None, resume=True)):
+        assert isinstance(again, Change)
+        assert (again.entries[-1].dispatch_id, again.entries[-1].give) == ("1.2.1", "running")

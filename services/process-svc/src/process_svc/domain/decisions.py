@@ -137,7 +137,9 @@ def resume(process: Process, outcomes: Mapping[int, Outcome | None], now: dateti
         new = step(process, NEW, suspended_from=None, incident=None)
         return Change((Entry("created", new, SUSPENDED, reason),), resolved=resolved)
     ready = _ready(process, now, suspended_from=None, incident=None, waiting=None)
-    return Change((Entry("ready", ready, SUSPENDED, reason),), resolved=resolved)
+    dispatch_id, give = _kept(process)
+    entry = Entry("ready", ready, SUSPENDED, reason, dispatch_id=dispatch_id, give=give)
+    return Change((entry,), resolved=resolved)
 
 
 def complete(process: Process, output: str, now: datetime, reason: str | None) -> Decision:
@@ -190,13 +192,14 @@ def rollback(process: Process, context: str, now: datetime, reason: str | None, 
         suspended_from=None if resume else READY,
         ready_at=now if resume else process.ready_at,
     )
+    dispatch_id, give = _kept(process)
     entry = Entry(
         "ready" if resume else "suspended",
         back,
         process.state,
         reason,
-        dispatch_id=process.dispatch_id if process.state is RUNNING else None,
-        give=Give.RUNNING.value if process.state is RUNNING else None,
+        dispatch_id=dispatch_id,
+        give=give,
         changes={"rolled_back": True},
     )
     change = _with_context(back, context, entry)
@@ -285,6 +288,16 @@ def children_done(waiting: Waiting, ended: int, total: int) -> bool:
     if waiting.children_count is not None:
         return ended >= min(waiting.children_count, total)
     return ended >= 1 if waiting.children_mode.value == "any" else ended >= total
+
+
+def _kept(process: Process) -> tuple[str | None, str | None]:
+    """Dispatch and give of what a run may still hold: it runs, or was suspended running (with `hold`, it kept all).
+
+    Who is READY queues for its units anew; keeping them would stand in its own way.
+    """
+    if RUNNING in (process.state, process.suspended_from):
+        return process.dispatch_id, Give.RUNNING.value
+    return None, None
 
 
 def _ready(process: Process, now: datetime, **changes: Any) -> Process:
