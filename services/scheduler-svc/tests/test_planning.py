@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 from scheduler_svc.domain.demands import Demand, Demands, Need, Skill
+from scheduler_svc.domain.facts import Usage
 from scheduler_svc.domain.planning import plan
 from scheduler_svc.domain.queues import ItemState
-from scheduler_svc.domain.state import ANSWER_TIME, LEAVING_TIME
+from scheduler_svc.domain.state import ANSWER_TIME, DOUBT_TIME, LEAVING_TIME
 
 from .world import START, TENANT, Owned, World, item, lock, operator, room
 
@@ -481,3 +482,33 @@ def test_more_of_what_it_has_already_adds_up() -> None:
     assert world.state.items[1].held["machine"].units == 3
     world.end(1)
     assert world.state.resources[TENANT, "machine"].room == 3
+
+
+def stale(world: World, used: int, version: int) -> None:
+    """News of the lock case:1 that has been told before, long ago."""
+    usage = [Usage("entity:case:1", "entity", 1, True, used, 1, version)]
+    world.state.granted(TENANT, 1, "1.1.1", "default", usage, world.now)
+
+
+def test_late_news_of_a_forgotten_lock_does_not_take_it() -> None:
+    world = World()
+    world.person("anna", "clerk")
+    world.arrive(item(1, operator("clerk"), lock("case:1")))
+    assert world.pids() == [1]
+    world.grant_all()
+    world.end(1)
+    world.state.take_changes()
+    assert (TENANT, "entity:case:1") not in world.state.resources
+    stale(world, 1, 1)
+    world.arrive(item(2, operator("clerk"), lock("case:1")))
+    assert world.pids() == [2]
+
+
+def test_a_lock_that_seems_taken_for_long_is_asked_for() -> None:
+    world = World()
+    world.person("anna", "clerk")
+    stale(world, 1, 1)
+    world.arrive(item(2, operator("clerk"), lock("case:1")))
+    assert world.pids() == []
+    world.pass_time(DOUBT_TIME.total_seconds())
+    assert world.pids() == [2]

@@ -10,7 +10,7 @@ from kernel_runtime.database import Connection
 from kernel_runtime.lease import LeaseLostError
 from kernel_runtime.problem import Problem
 
-from scheduler_svc import wire
+from scheduler_svc import metrics, wire
 from scheduler_svc.domain.planning import plan
 from scheduler_svc.domain.state import Changes, State
 from scheduler_svc.memory import Memory
@@ -65,7 +65,12 @@ class Batch:
         state = self._state
         if state is None:
             return
-        for placement in plan(state, now, self._memory.most):
+        started = time.perf_counter()
+        placements = plan(state, now, self._memory.most)
+        metrics.PLAN_SECONDS.observe(time.perf_counter() - started)
+        metrics.PROPOSALS.inc(len(placements))
+        metrics.ITEMS.set(len(state.items))
+        for placement in placements:
             self.messages.append(wire.allocate(placement.item, now))
         for item in state.overdue(now):
             self.messages.append(wire.allocate(item, now))

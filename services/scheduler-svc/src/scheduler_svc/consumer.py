@@ -5,12 +5,11 @@ from collections.abc import Mapping
 
 from kernel_contracts import message_types as types
 from kernel_contracts.process import DispatchRefused
-from kernel_contracts.resource import ResourceChanged, ResourcesDenied, ResourcesGranted, ResourcesReleased
 from kernel_contracts.scheduler import QueueChanged
 from kernel_contracts.topics import DEFINITIONS, PROCESS_EVENTS, RESOURCE_EVENTS
 from kernel_runtime.consumer import Route
 
-from scheduler_svc.wire import ReadyEvent
+from scheduler_svc import wire
 
 TOPICS = (PROCESS_EVENTS, RESOURCE_EVENTS, DEFINITIONS)
 
@@ -28,19 +27,19 @@ def _by_others(headers: Mapping[str, bytes]) -> bool:
 
 
 ROUTES: Mapping[str, Route] = {
-    types.PROCESS_CREATED: Route("left", wants=_returned),
-    types.PROCESS_READY: Route("ready", ReadyEvent),
-    types.PROCESS_RUNNING: Route("runs", wants=_by_others),
-    types.PROCESS_WAITING: Route("left"),
-    types.PROCESS_SUSPENDED: Route("left"),
-    types.PROCESS_TERMINATED: Route("ended"),
-    types.PROCESS_PRIORITIZED: Route("prioritized", ReadyEvent),
-    types.PROCESS_ASSIGNED: Route("assigned", ReadyEvent),
-    types.CONTEXT_CHANGED: Route("moved"),
+    types.PROCESS_CREATED: Route("left", parse=wire.read_position, wants=_returned),
+    types.PROCESS_READY: Route("ready", parse=wire.read_ready),
+    types.PROCESS_RUNNING: Route("runs", parse=wire.read_position, wants=_by_others),
+    types.PROCESS_WAITING: Route("left", parse=wire.read_position),
+    types.PROCESS_SUSPENDED: Route("left", parse=wire.read_position),
+    types.PROCESS_TERMINATED: Route("ended", parse=wire.read_position),
+    types.PROCESS_PRIORITIZED: Route("prioritized", parse=wire.read_ready),
+    types.PROCESS_ASSIGNED: Route("assigned", parse=wire.read_ready),
+    types.CONTEXT_CHANGED: Route("moved", parse=wire.read_position),
     types.DISPATCH_REFUSED: Route("dispatch_refused", DispatchRefused),
-    types.RESOURCES_GRANTED: Route("granted", ResourcesGranted),
-    types.RESOURCES_DENIED: Route("denied", ResourcesDenied),
-    types.RESOURCES_RELEASED: Route("released", ResourcesReleased),
-    types.RESOURCE_CHANGED: Route("resource_changed", ResourceChanged),
+    types.RESOURCES_GRANTED: Route("granted", wire.Granted),
+    types.RESOURCES_DENIED: Route("denied", wire.Denied),
+    types.RESOURCES_RELEASED: Route("released", wire.Released),
+    types.RESOURCE_CHANGED: Route("resource_changed", wire.Changed),
     types.QUEUE_CHANGED: Route("queue_changed", QueueChanged),
 }

@@ -10,7 +10,7 @@ from kernel_runtime.command import Answer, Command, Result, json_answer
 from kernel_runtime.pipeline import Handler
 from kernel_runtime.problem import Problem, invalid, pointer
 
-from scheduler_svc import wire
+from scheduler_svc import metrics, wire
 from scheduler_svc.batch import Batch
 from scheduler_svc.domain.order import ORDERS
 from scheduler_svc.store.queues import StoredQueue
@@ -19,44 +19,44 @@ DONE = Answer()
 
 
 def ready(work: Batch, command: Command, now: datetime) -> Result:
-    event: wire.ReadyEvent = command.body
-    if event.state is ProcessState.READY:
-        work.state.ready(wire.item_of(event, command.tenant, command.cause))
+    arrival: wire.Arrival = command.body
+    if arrival.event.state is ProcessState.READY:
+        work.state.ready(wire.item_of(arrival, command.tenant, command.cause))
     return DONE
 
 
 def assigned(work: Batch, command: Command, now: datetime) -> Result:
     """Of a READY process: the demands name the operator now. Of one in another state: its version is another."""
-    event: wire.ReadyEvent = command.body
-    if event.state is ProcessState.READY and event.demands is not None:
+    event, demands = command.body.event, command.body.demands
+    if event.state is ProcessState.READY and demands is not None:
         return ready(work, command, now)
     work.state.moved(event.pid, event.version)
     return DONE
 
 
 def prioritized(work: Batch, command: Command, now: datetime) -> Result:
-    event: wire.ReadyEvent = command.body
+    event: wire.ReadyEvent = command.body.event
     work.state.prioritized(event.pid, event.version, event.priority)
     return DONE
 
 
 def moved(work: Batch, command: Command, now: datetime) -> Result:
-    work.state.moved(*wire.about(command.envelope))
+    work.state.moved(*command.body)
     return DONE
 
 
 def runs(work: Batch, command: Command, now: datetime) -> Result:
-    work.state.runs(*wire.about(command.envelope))
+    work.state.runs(*command.body)
     return DONE
 
 
 def left(work: Batch, command: Command, now: datetime) -> Result:
-    work.state.left(*wire.about(command.envelope))
+    work.state.left(*command.body)
     return DONE
 
 
 def ended(work: Batch, command: Command, now: datetime) -> Result:
-    work.state.left(*wire.about(command.envelope), ended=True)
+    work.state.left(*command.body, ended=True)
     return DONE
 
 
@@ -77,6 +77,7 @@ def granted(work: Batch, command: Command, now: datetime) -> Result:
 def denied(work: Batch, command: Command, now: datetime) -> Result:
     told = command.body
     usage = wire.usage_of(told.usage)
+    metrics.DENIALS.inc()
     work.state.denied(command.tenant, told.pid, told.dispatch_id, usage, wire.reason_of(told), now)
     return DONE
 

@@ -15,6 +15,9 @@ from scheduler_svc.store.waits import Waits
 
 log = structlog.get_logger()
 
+CLOCKS_APART = 0.01
+"""Seconds between looking again, where Postgres' clock, which decides, is behind ours."""
+
 
 class Memory:
     """`state` mirrors the database. Whoever can't be sure of that drops it; the next batch reads it again."""
@@ -66,7 +69,10 @@ class Memory:
                 return
             at = state.next_due()
             seconds = 1.0 if at is None else (at - datetime.now(UTC)).total_seconds()
-            if seconds <= 0 or (self.waits and time.monotonic() - self.waits_saved > 1.0):
+            if seconds <= 0:
+                await asyncio.sleep(CLOCKS_APART)
+                return
+            if self.waits and time.monotonic() - self.waits_saved > 1.0:
                 return
             try:
                 async with asyncio.timeout(min(seconds, 1.0)):

@@ -1,35 +1,43 @@
 """Between the bus and the domain: what messages say, and the messages that we make."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from kernel_contracts import message_types as types
 from kernel_contracts import process, resource
-from kernel_contracts.base import Duration, Event, Time
-from kernel_contracts.envelope import Envelope
+from kernel_contracts.base import Duration, Event, Priority, Time
+from kernel_contracts.envelope import Envelope, Headers
 from kernel_contracts.scheduler import QueueChanged, QueueDefinition
 from kernel_contracts.topics import DEFINITIONS, RESOURCE_COMMANDS
 from kernel_contracts.vocabulary import Hold, Presence, ProcessState, ResourceStatus
 from kernel_runtime.command import Cause, Command, Message, message
+from pydantic import Field
 
-from scheduler_svc.domain.demands import Skill
+from scheduler_svc.domain.demands import Demands, Skill
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.queues import Item
 from scheduler_svc.texts import demands_of, utc
 
 SOURCE = "/kernel/scheduler-svc"
+NO_DEMANDS = Demands.of(())
+
+
+PidNumber = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+VersionNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class ReadyEvent(Event):
-    """The part of a ProcessEvent that the scheduler reads."""
+    """The part of a ProcessEvent that the scheduler reads. Numbers are what the tables hold."""
 
-    pid: int
-    version: int
+    pid: PidNumber
+    version: VersionNumber
     state: ProcessState
     service: str
-    priority: int = 50
+    priority: Priority = 50
     queue: str = "default"
     at: Time
     ready_at: Time | None = None
@@ -39,7 +47,60 @@ class ReadyEvent(Event):
     demands: list[Any] | None = None
 
 
-def item_of(event: ReadyEvent, tenant: str, cause: Cause) -> Item:
+class Units(resource.AllocatedUnits):
+    units: Count
+    used: Count
+    capacity: Count
+    version: VersionNumber
+
+
+class Granted(resource.ResourcesGranted):
+    pid: PidNumber
+    allocations: list[Units]  # type: ignore[assignment]
+
+
+class Denied(resource.ResourcesDenied):
+    pid: PidNumber
+    usage: list[Units] = []  # type: ignore[assignment]
+
+
+class Released(resource.ResourcesReleased):
+    pid: PidNumber
+    allocations: list[Units]  # type: ignore[assignment]
+
+
+class Changed(resource.ResourceChanged):
+    capacity: Count
+    used: Count
+    version: VersionNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A ready event with its demands as the domain has them (None: it tells of none)."""
+
+    event: ReadyEvent
+    demands: Demands | None
+
+
+def read_ready(envelope: Envelope, headers: Headers, raw: bytes) -> Arrival:
+    """Raises ValueError where it is not what the contract says, so that nothing later stumbles over it."""
+    if b"\\u0000" in raw:
+        raise ValueError("the character U+0000 can't be stored")
+    event = ReadyEvent.model_validate_json(raw)
+    return Arrival(event, None if event.demands is None else demands_of(event.demands))
+
+
+def read_position(envelope: Envelope, headers: Headers, raw: bytes) -> tuple[int, int]:
+    """pid and version of a process event, from its headers: its id is `PID.VERSION`."""
+    pid = envelope.id.partition(".")[0]
+    if envelope.version is None or not (pid.isascii() and pid.isdigit() and len(pid) < 19):
+        raise ValueError("a process event must have the id PID.VERSION and carry ce_aggregateversion")
+    return int(pid), envelope.version
+
+
+def item_of(arrival: Arrival, tenant: str, cause: Cause) -> Item:
+    event = arrival.event
     return Item(
         pid=event.pid,
         tenant=tenant,
@@ -48,7 +109,7 @@ def item_of(event: ReadyEvent, tenant: str, cause: Cause) -> Item:
         version=event.version,
         priority=event.priority,
         ready_at=(event.ready_at or event.at).astimezone(UTC),
-        demands=demands_of(event.demands or []),
+        demands=arrival.demands or NO_DEMANDS,
         not_after=utc(event.not_after),
         due=utc(event.due),
         expected=None if event.expected_duration is None else event.expected_duration.total_seconds(),
@@ -83,13 +144,6 @@ def settings_of(told: QueueChanged) -> QueueSettings:
     return QueueSettings(
         told.tenant, told.name, told.version, definition.policy, definition.limits.running, definition.paused
     )
-
-
-def about(envelope: Envelope | None) -> tuple[int, int]:
-    """pid and version of a process event, from its headers: its id is `PID.VERSION`."""
-    if envelope is None or envelope.version is None:
-        raise ValueError("a process event must carry ce_aggregateversion")
-    return int(envelope.id.partition(".")[0]), envelope.version
 
 
 def reason_of(denial: resource.ResourcesDenied) -> str:

@@ -86,7 +86,7 @@ def _place(state: State, bucket: Bucket, item: Item, now: datetime) -> Placement
         demand = demands[index]
         resource = state.resource(item.tenant, demand.resource or "", demand.need.type)
         if resource.room < demand.units:
-            state.park(item, resource, demand.units)
+            state.park(item, resource, demand.units, now)
             return None
         fixed.append((resource, demand.units))
     if not fixed and len(bucket.pools) == 1:

@@ -13,7 +13,7 @@ from scheduler_svc.domain.demands import Demands, Held, Need, Signature
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.order import Key
 from scheduler_svc.domain.queues import BUSY, Bucket, Item, ItemState, Queue
-from scheduler_svc.domain.resources import Pool, Resource, eligible
+from scheduler_svc.domain.resources import LOCK_TYPE, Pool, Resource, eligible
 
 ANSWER_TIME: Final = timedelta(seconds=30)
 """A proposal without an answer after this long is sent again, as it was."""
@@ -21,6 +21,8 @@ LEAVING_TIME: Final = timedelta(seconds=60)
 """Who has given everything back and is not told to have left after this long is proposed again: the refusal says how it is."""
 FIRST_BACK_OFF: Final = timedelta(milliseconds=50)
 LONGEST_BACK_OFF: Final = timedelta(seconds=30)
+DOUBT_TIME: Final = timedelta(seconds=30)
+"""A lock that has been waited for so long without news of it is asked for: the denial says how it really is."""
 REMEMBERED: Final = 100_000
 """Of so many processes that left, the version is remembered: what arrives late about them is not new."""
 
@@ -58,6 +60,9 @@ class State:
         self._later: list[tuple[datetime, int]] = []
         self._asked: deque[tuple[datetime, int, str]] = deque()
         self._given: deque[tuple[datetime, int, str]] = deque()
+        self._locks: dict[tuple[str, str], int] = {}
+        """The versions of locks that were forgotten: what arrives late about them is not new."""
+        self._doubts: deque[tuple[datetime, tuple[str, str], int]] = deque()
 
     # --- processes
 
@@ -131,11 +136,13 @@ class State:
     def granted(
         self, tenant: str, pid: int, dispatch_id: str, queue: str, allocations: Sequence[Usage], now: datetime
     ) -> None:
+        """Of another dispatch than the one under way only what is news counts as held: it may come again when it is over."""
         item = self.items.get(pid)
         ours = item is not None and item.dispatch_id == dispatch_id and item.state is ItemState.PROPOSED
         loaded = self._unreserved(item) if item is not None and ours else []
+        fresh = allocations if ours else [use for use in allocations if self._is_news(tenant, use)]
         self._used(tenant, allocations, loaded, now)
-        kept = {use.resource: Held(use.type, use.units, use.keep) for use in allocations}
+        kept = {use.resource: Held(use.type, use.units, use.keep) for use in fresh}
         if item is None:
             if any(held.keep for held in kept.values()) and not self._gone.get(pid, (0, False))[1]:
                 self._hold(tenant, pid, queue, kept, now)
@@ -270,6 +277,7 @@ class State:
         resource = self.resources.get((tenant, id))
         if resource is None:
             resource = self.resources[tenant, id] = Resource(tenant, id, type)
+            resource.version = self._locks.pop((tenant, id), 0)
             self._kind(tenant, type).resources[id] = resource
         return resource
 
@@ -309,6 +317,15 @@ class State:
             item = self._deferred.get(pid)
             if item is not None and item.retry_at == at:
                 self._enqueue(item)
+        while self._doubts and self._doubts[0][0] <= now:
+            _, place, version = self._doubts.popleft()
+            resource = self.resources.get(place)
+            if resource is None or not resource.parked:
+                continue
+            self._doubts.append((now + DOUBT_TIME, place, resource.version))
+            if resource.version == version and resource.used and not resource.outstanding:
+                resource.used, resource.version = 0, version - 1
+                self._settle(resource)
 
     def propose(self, item: Item, chosen: Iterable[tuple[Resource, int]], now: datetime) -> None:
         """Its units count against what was chosen until the answer comes."""
@@ -324,8 +341,10 @@ class State:
         self._asked.append((now + ANSWER_TIME, item.pid, item.dispatch_id))
         self._become(item, ItemState.PROPOSED, slight=True)
 
-    def park(self, item: Item, resource: Resource, units: int) -> None:
+    def park(self, item: Item, resource: Resource, units: int, now: datetime) -> None:
         """Out of its bucket until `resource` has room for `units`."""
+        if resource.type == LOCK_TYPE and not resource.parked:
+            self._doubts.append((now + DOUBT_TIME, (resource.tenant, resource.id), resource.version))
         assert item.bucket is not None
         assert item.key is not None
         heappop(item.bucket.line)
@@ -367,7 +386,7 @@ class State:
             if pid in self._deferred and self._deferred[pid].retry_at == at:
                 break
             heappop(self._later)
-        times = [heap[0][0] for heap in (self._later, self._given) if heap]
+        times = [heap[0][0] for heap in (self._later, self._given, self._doubts) if heap]
         if self._next_asked() is not None:
             times.append(self._asked[0][0])
         return min(times, default=None)
@@ -390,6 +409,9 @@ class State:
                 del changes.resources[place]
                 self.resources.pop(place, None)
                 self._kind(resource.tenant, resource.type).resources.pop(resource.id, None)
+                self._locks[place] = resource.version
+                if len(self._locks) > REMEMBERED:
+                    del self._locks[next(iter(self._locks))]
                 if resource.stored is not None:
                     changes.forgotten[place] = resource
         return changes
@@ -569,6 +591,10 @@ class State:
         for resource in loaded:
             self._settle(resource)
         return news
+
+    def _is_news(self, tenant: str, use: Usage) -> bool:
+        resource = self.resources.get((tenant, use.resource))
+        return resource is None or use.version > resource.version
 
     def _settle(self, resource: Resource) -> None:
         room, rank = resource.room, resource.rank
