@@ -14,9 +14,9 @@ RUNS, KEEPS, KNOWN, LISTED, CHANCE, CAPACITY, COPIES = CHECKS
 NewDatabase = Callable[[str], Awaitable[str]]
 
 PROCESS = """
-INSERT INTO process (pid, tenant, version, state, service, service_version, operator, priority, queue, after, after_mode,
-    after_on, attempt, dispatch_id, created_at, context, context_version, context_hash, has_children, has_dependents)
-VALUES ($1, 'main', $2, $3, 'check', 1, $4, 50, 'default', '{}', 'all', 'completed', 1, $5, now(), '{}', 1, '', false, false)
+INSERT INTO process (pid, root, tenant, version, state, service, service_version, operator, priority, queue, after_mode, after_on,
+    attempt, dispatch_id, held, created_at, context, context_version, context_hash, has_children, has_dependents)
+VALUES ($1, $1, 'main', $2, $3, 'check', 1, $4, 50, 'default', 'all', 'completed', 1, $5, false, now(), '{}', 1, '', false, false)
 """
 RESOURCE = """
 INSERT INTO resource (tenant, id, type, kind, capacity, used, labels, roles, skills, status, presence, deleted, version, revision,
@@ -130,8 +130,8 @@ async def test_an_outbox_that_stands_still_is_found(dsns: dict[str, str]) -> Non
 
 
 JOURNAL = """
-INSERT INTO journal (pid, version, type, state, at, by, correlation)
-SELECT $1, version, 'created', 'NEW', now(), 'test', 'c' FROM generate_series(1, $2::int) version
+INSERT INTO journal (pid, version, command, type, state, at, by, correlation)
+SELECT $1, version, 'create', 'created', 'NEW', now(), 'test', 'c' FROM generate_series(1, $2::int) version
 """
 
 

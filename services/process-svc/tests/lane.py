@@ -3,27 +3,30 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
 import httpx
 import orjson
 from kernel_contracts.process import CreateProcess, ServiceDefinition
-from kernel_contracts.resource import ResourcesGranted
 from kernel_runtime.command import Cause, Command
 from kernel_runtime.database import Database
 from kernel_runtime.http import application
 from kernel_runtime.pipeline import Pipeline
 from kernel_runtime.problem import Problem
 from process_svc import fsck, http
-from process_svc.catalog import Catalog
 from process_svc.handlers import HANDLERS
-from process_svc.handlers.bodies import Definitions, FollowUp, Tick
+from process_svc.handlers.bodies import Definitions, Grant, Tick
 from process_svc.handlers.commands import NAMED
 from process_svc.handlers.work import Work
+from process_svc.memory import Memory
+from process_svc.settings import Settings
+from process_svc.store.follow_ups import FollowUp
+from process_svc.ticker import parts
 
 TOKEN = "inner"
+SETTINGS = Settings.model_validate({"database_url": "", "kafka_bootstrap": ""})
 HEADERS = {"x-kernel-token": TOKEN, "x-kernel-tenant": "main", "x-kernel-principal": "me", "x-kernel-roles": "admin"}
 
 
@@ -32,23 +35,23 @@ class Lane:
         self.database = database
         self.followed: list[FollowUp] = []
         self.crash = False
-        self.pipeline = Pipeline(database, partial(Work, Catalog(), self._follow), HANDLERS, committed=lambda: None)
+        self.pipeline = Pipeline(database, partial(Work, Memory(self._follow)), HANDLERS, committed=lambda: None)
         self._number = itertools.count(1)
         self._tasks: list[asyncio.Task[Any]] = []
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(
-                application(http.routes(database, self.pipeline), internal_token=TOKEN), raise_app_exceptions=False
+                application(http.routes(database, self.pipeline, SETTINGS), internal_token=TOKEN),
+                raise_app_exceptions=False,
             ),
             base_url="http://process-svc",
             headers=HEADERS,
         )
 
-    def _follow(self, found: list[tuple[FollowUp, Cause]]) -> None:
+    def _follow(self, found: Sequence[FollowUp]) -> None:
         """What the ticker's FollowUps do; with `crash` the process dies before it gets to them."""
-        self.followed += [body for body, _ in found]
+        self.followed += found
         if not self.crash:
-            commands = [self.command("follow_up", body) for body, _ in found]
-            self._tasks.append(asyncio.ensure_future(self.pipeline.submit_all(commands)))
+            self._tasks += [asyncio.ensure_future(self.pipeline.submit_all(part)) for part in parts(found)]
 
     def command(self, name: str, body: Any, **fields: Any) -> Command:
         id = f"c{next(self._number)}"
@@ -60,7 +63,7 @@ class Lane:
         return result if isinstance(result, Problem) else orjson.loads(result.body or b"null")
 
     async def define(self, name: str = "check", **definition: Any) -> None:
-        body = Definitions({name: ServiceDefinition.model_validate(definition)}, apply=True)
+        body = Definitions({name: ServiceDefinition.model_validate(definition)})
         assert not isinstance(await self.give("define_services", body), Problem)
 
     async def create(self, service: str = "check", **fields: Any) -> Any:
@@ -71,13 +74,11 @@ class Lane:
         return await self.give(name, model.model_validate({"pid": pid} | fields))
 
     async def grant(self, process: Any, operator: str = "ada", dispatch: str | None = None) -> None:
-        body = ResourcesGranted(
+        body = Grant(
             dispatch_id=dispatch or f"{process['pid']}.{process['version']}.1",
             pid=process["pid"],
             process_version=process["version"],
-            queue="default",
             operator=operator,
-            allocations=[],
         )
         await self.give("dispatch", body)
 

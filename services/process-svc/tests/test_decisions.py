@@ -7,35 +7,53 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_contracts.vocabulary import AfterMode, AfterOn, CommandName, ErrorClass, Outcome, ProcessState
+from kernel_contracts.vocabulary import (
+    AfterMode,
+    AfterOn,
+    CommandName,
+    ErrorClass,
+    Give,
+    OnTimeout,
+    Outcome,
+    ProcessState,
+    SuspendedEvents,
+)
 from process_svc.domain import decisions as d
+from process_svc.domain.due import tick
 from process_svc.domain.gate import Gate, predecessors
 from process_svc.domain.process import Change, Process, Refusal, Waiting, wake_at
 from process_svc.domain.service import backoff
 from process_svc.domain.snapshots import link
-from process_svc.domain.states import edge, legal
+from process_svc.domain.states import leads, legal
+from process_svc.domain.steps import Error
 
-from .values import NOW, process, service
+from .values import NOW, process, service, sound
 
 S = ProcessState
-ERROR = d.Error(ErrorClass.TRANSIENT, "down", "the other side is down")
+ERROR = Error(ErrorClass.TRANSIENT, "down", "the other side is down")
+
+LATER = NOW + timedelta(hours=2)
+TIMED = service(timeout=60.0, max_attempts=2)
 
 ASKED: dict[CommandName, Any] = {
-    CommandName.WAIT: lambda p: d.wait(p, Waiting(event_type="paid"), None),
+    CommandName.WAIT: lambda p: d.wait(p, Waiting(event_type="paid", timeout=NOW, on_timeout=OnTimeout.FAIL), None),
     CommandName.WAKE: lambda p: d.wake(p, NOW, None, '{"paid":true}'),
     CommandName.RELEASE: lambda p: d.give_back(p, CommandName.RELEASE, NOW, None),
     CommandName.PREEMPT: lambda p: d.give_back(p, CommandName.PREEMPT, NOW, None),
-    CommandName.SUSPEND: lambda p: d.suspend(p, None),
-    CommandName.RESUME: lambda p: d.resume(p, {}, NOW, None),
+    CommandName.SUSPEND: lambda p: d.suspend(p, NOW, None, hold=p.version % 2 == 0),
+    CommandName.RESUME: lambda p: d.resume(p, TIMED, {}, NOW, None),
     CommandName.COMPLETE: lambda p: d.complete(p, "{}", NOW, None),
-    CommandName.FAIL: lambda p: d.fail(p, service(max_attempts=2), ERROR, NOW, None),
+    CommandName.FAIL: lambda p: d.fail(p, TIMED, ERROR, NOW, None),
+    CommandName.TIME_OUT: lambda p: tick(p, TIMED, {}, LATER) if p.state in (S.RUNNING, S.WAITING) else None,
     CommandName.CANCEL: lambda p: d.cancel(p, NOW, None),
-    CommandName.ROLLBACK: lambda p: d.rollback(p, "{}", NOW, None, resume=True),
+    CommandName.ROLLBACK: lambda p: d.rollback(p, "{}", NOW, None, resume=p.version % 3 != 0),
+    CommandName.RETRY: lambda p: d.retry(p, {}, NOW, None, '{"again":1}'),
+    CommandName.SKIP: lambda p: d.skip(p, "{}", NOW, None),
     CommandName.PRIORITIZE: lambda p: d.prioritize(p, 70, None),
     CommandName.ASSIGN: lambda p: d.assign(p, "ada", NOW, None),
     CommandName.SET_CONTEXT: lambda p: d.set_context(p, '{"a":1}', {"a": 1}, None),
-    CommandName.DISPATCH: lambda p: d.dispatch(p, f"{p.pid}.{p.version}", p.version, "bob", NOW),
-    CommandName.ADMIT: lambda p: d.admit(p, {}, NOW + timedelta(hours=2)),
+    CommandName.DISPATCH: lambda p: d.dispatch(p, f"{p.pid}.{p.version}", p.version, "bob", 60.0, NOW),
+    CommandName.ADMIT: lambda p: d.admit(p, {}, LATER),
 }
 
 
@@ -60,37 +78,48 @@ def test_any_sequence_leaves_a_legal_journal(commands: list[CommandName]) -> Non
             continue
         assert legal(command, now.state, now.outcome)
         for entry in decided.entries:
+            assert leads(entry.command, entry.from_state, sound(entry.process).state)
             path.append((entry.from_state, entry.process.state))
             versions.append(entry.process.version)
-            held = now.dispatch_id if now.state is S.RUNNING and entry.process.state is not S.RUNNING else None
-            assert entry.dispatch_id == (held or entry.dispatch_id)
+        holds, held_after = holding(now), holding(decided.process)
+        gives = [entry.give for entry in decided.entries if entry.give is not None]
+        assert bool(gives) or not (holds and not held_after)
+        assert all(entry.dispatch_id == now.dispatch_id for entry in decided.entries if entry.give is not None)
         if decided.snapshot:
             after = decided.process
             assert after.context_version == after.version
+            assert after.context is not None
             assert after.context_hash == link(now.context_hash, after.context)
         now = decided.process
+        if decided.incident is not None:
+            now = now.but(incident=7)
+        assert now.incident is None or now.state is S.SUSPENDED
+        assert (now.waiting is not None) <= (S.WAITING in (now.state, now.suspended_from))
+        assert (now.run_until is not None) <= (now.state is S.RUNNING)
     assert versions == list(range(1, len(versions) + 1))
     assert path[0][0] is None
     assert all(before[1] is after[0] for before, after in pairwise(path))
-    assert all(edge(*step) for step in path)
     assert (now.state is S.TERMINATED) == (now.outcome is not None) == (now.ended_at is not None)
-    assert (now.state is S.RUNNING) == (now.operator is not None) or now.state is S.TERMINATED
+
+
+def holding(now: Process) -> bool:
+    return now.state is S.RUNNING or now.held
 
 
 def running(**changes: Any) -> Process:
     ready = started()[0]
-    change = d.dispatch(ready, "1.2.1", 2, "ada", NOW)
+    change = d.dispatch(ready, "1.2.1", 2, "ada", None, NOW)
     assert isinstance(change, Change)
-    return process(**{name: getattr(change.process, name) for name in Process.__slots__} | changes)
+    return sound(change.process.but(**changes))
 
 
 def test_a_grant_for_another_version_is_refused_and_the_same_again_does_nothing() -> None:
     ready = started()[0]
-    assert isinstance(d.dispatch(ready, "1.1.1", 1, "ada", NOW), Refusal)
+    assert isinstance(d.dispatch(ready, "1.1.1", 1, "ada", None, NOW), Refusal)
     now = running()
     assert now.state is S.RUNNING
-    assert d.dispatch(now, "1.2.1", 2, "ada", NOW) is None
-    assert isinstance(d.dispatch(now, "1.2.2", 2, "bob", NOW), Refusal)
+    assert d.dispatch(now, "1.2.1", 2, "ada", None, NOW) is None
+    assert isinstance(d.dispatch(now, "1.2.2", 2, "bob", None, NOW), Refusal)
 
 
 def test_a_failure_is_tried_again_after_its_back_off_then_becomes_an_incident() -> None:
@@ -99,7 +128,7 @@ def test_a_failure_is_tried_again_after_its_back_off_then_becomes_an_incident() 
     assert isinstance(change, Change)
     again = change.process
     assert (again.state, again.attempt, again.not_before) == (S.NEW, 2, NOW + timedelta(minutes=1))
-    assert change.entries[0].give == "running"
+    assert change.entries[0].give is Give.RUNNING
     assert d.admit(again, {}, NOW) is None
     assert wake_at(again) == again.not_before
     last = d.fail(running(attempt=2), kind, ERROR, NOW, None)
@@ -108,7 +137,7 @@ def test_a_failure_is_tried_again_after_its_back_off_then_becomes_an_incident() 
 
 
 def test_poison_is_never_tried_again() -> None:
-    error = d.Error(ErrorClass.POISON, "broken", "")
+    error = Error(ErrorClass.POISON, "broken", "")
     change = d.fail(running(), service(max_attempts=9), error, NOW, None)
     assert isinstance(change, Change)
     assert change.process.state is S.SUSPENDED
@@ -141,12 +170,24 @@ def test_predecessors(mode: str, on: str, outcomes: list[Outcome | None], gate: 
     assert predecessors(now, dict(zip((7, 8), outcomes, strict=True))) is gate
 
 
-def test_a_predecessor_that_never_was_closes_for_good() -> None:
-    change = d.create(process(after=(7,)), {}, NOW)
-    assert isinstance(change, Change)
-    assert change.process.state is S.SUSPENDED
-    assert change.incident is not None
-    assert change.incident["type"] == "unsatisfiable"
+def test_what_can_never_start_is_not_made_and_becomes_an_incident_later() -> None:
+    after = process(after=(7,))
+    refused = d.create(after, {7: OFF}, NOW)
+    assert isinstance(refused, Refusal)
+    assert (refused.status, refused.pointer) == (422, "/after")
+    assert "7 has ended cancelled" in refused.detail
+    later = d.admit(after, {7: OFF}, NOW)
+    assert isinstance(later, Change)
+    assert later.incident is not None
+    assert (later.process.state, later.incident["type"]) == (S.SUSPENDED, "unsatisfiable")
+    stuck = later.process.but(incident=7)
+    assert isinstance(d.retry(stuck, {7: OFF}, NOW, None), Refusal)
+    again = d.retry(stuck, {7: None}, NOW, None)
+    assert isinstance(again, Change)
+    assert again.process.state is S.NEW
+    good = d.retry(stuck, {7: DONE}, NOW, None)
+    assert isinstance(good, Change)
+    assert (good.process.state, good.process.attempt) == (S.READY, 1)
 
 
 def test_a_window_opens_and_closes() -> None:
@@ -154,10 +195,10 @@ def test_a_window_opens_and_closes() -> None:
     change = d.create(early, {}, NOW)
     assert isinstance(change, Change)
     assert change.process.state is S.NEW
-    opened = d.tick(change.process, service(), {}, NOW + timedelta(hours=1))
+    opened = tick(change.process, service(), {}, NOW + timedelta(hours=1))
     assert isinstance(opened, Change)
     assert opened.process.state is S.READY
-    closed = d.tick(opened.process, service(), {}, NOW + timedelta(hours=3))
+    closed = tick(opened.process, service(), {}, NOW + timedelta(hours=3))
     assert isinstance(closed, Change)
     assert (closed.process.state, closed.process.outcome) == (S.TERMINATED, Outcome.CANCELLED)
     assert isinstance(d.create(early, {}, NOW + timedelta(hours=3)), Refusal)
@@ -166,36 +207,93 @@ def test_a_window_opens_and_closes() -> None:
 def test_a_wait_ends_by_its_timer_or_its_timeout() -> None:
     timer = d.wait(running(), Waiting(until=NOW + timedelta(minutes=1)), None)
     assert isinstance(timer, Change)
-    assert d.tick(timer.process, service(), {}, NOW) is None
-    woken = d.tick(timer.process, service(), {}, NOW + timedelta(minutes=1))
+    assert tick(timer.process, service(), {}, NOW) is None
+    woken = tick(timer.process, service(), {}, NOW + timedelta(minutes=1))
     assert isinstance(woken, Change)
     assert woken.process.state is S.READY
-    vain = d.wait(running(), Waiting(event_type="x", timeout=NOW, on_timeout="fail"), None)
+    vain = d.wait(running(), Waiting(event_type="x", timeout=NOW, on_timeout=OnTimeout.FAIL), None)
     assert isinstance(vain, Change)
-    failed = d.tick(vain.process, service(), {}, NOW)
+    failed = tick(vain.process, service(), {}, NOW)
     assert isinstance(failed, Change)
     assert failed.process.state is S.SUSPENDED
 
 
+def suspended(now: Process, **how: Any) -> Process:
+    change = d.suspend(now, NOW, None, **how)
+    assert isinstance(change, Change)
+    return change.process
+
+
+def waiting(**what: Any) -> Process:
+    change = d.wait(running(), Waiting(**what), None)
+    assert isinstance(change, Change)
+    return change.process
+
+
 def test_resume_leads_back_to_what_is_still_missing() -> None:
-    waiting = d.wait(running(), Waiting(event_type="paid"), None)
-    assert isinstance(waiting, Change)
-    suspended = d.suspend(waiting.process, None)
-    assert isinstance(suspended, Change)
-    back = d.resume(suspended.process, {}, NOW, None)
+    back = d.resume(suspended(waiting(event_type="paid")), service(), {}, NOW, None)
     assert isinstance(back, Change)
     assert back.process.state is S.WAITING
+    new = suspended(process(after=(7,)))
+    for outcomes, state in (({7: None}, S.NEW), ({7: DONE}, S.READY)):
+        again = d.resume(new, service(), outcomes, NOW, None)
+        assert isinstance(again, Change)
+        assert (again.process.state, len(again.entries)) == (state, 1)
+    parent = suspended(waiting(children_mode=AfterMode.ALL))
+    for children, state in ((False, S.WAITING), (True, S.READY)):
+        joined = d.resume(parent, service(), {}, NOW, None, children=children)
+        assert isinstance(joined, Change)
+        assert joined.process.state is state
 
 
-def test_suspend_with_hold_gives_nothing_back() -> None:
-    held = d.suspend(running(), None, hold=True)
+@pytest.mark.parametrize(("events", "state"), [(SuspendedEvents.STOP, S.WAITING), (SuspendedEvents.CATCH_UP, S.READY)])
+def test_timers_stop_or_catch_up(events: SuspendedEvents, state: ProcessState) -> None:
+    timer = suspended(waiting(until=NOW + timedelta(minutes=10)))
+    assert wake_at(timer) is None
+    back = d.resume(timer, service(events=events), {}, NOW + timedelta(hours=1), None)
+    assert isinstance(back, Change)
+    assert back.process.state is state
+    if state is S.WAITING:
+        assert wake_at(back.process) == NOW + timedelta(minutes=70)
+
+
+def test_suspend_with_hold_gives_back_only_when_it_goes_on() -> None:
+    held = d.suspend(running(), NOW, None, hold=True)
     assert isinstance(held, Change)
     assert (held.entries[0].give, held.entries[0].dispatch_id) == (None, "1.2.1")
+    for after in (d.resume(held.process, service(), {}, NOW, None), d.cancel(held.process, NOW, None)):
+        assert isinstance(after, Change)
+        assert (after.entries[0].give is None, after.entries[0].dispatch_id) == (False, "1.2.1")
 
 
-def test_what_was_kept_while_suspended_comes_back_when_it_queues_again() -> None:
-    held = d.suspend(running(), None, hold=True)
-    assert isinstance(held, Change)
-    for again in (d.resume(held.process, {}, NOW, None), d.rollback(held.process, "{}", NOW, None, resume=True)):
-        assert isinstance(again, Change)
-        assert (again.entries[-1].dispatch_id, again.entries[-1].give) == ("1.2.1", "running")
+def test_a_run_has_a_limit_and_its_failure_counts() -> None:
+    limited = running(run_until=NOW + timedelta(seconds=60))
+    assert wake_at(limited) == limited.run_until
+    assert tick(limited, TIMED, {}, NOW) is None
+    failed = tick(limited, TIMED, {}, NOW + timedelta(seconds=60))
+    assert isinstance(failed, Change)
+    assert (failed.process.state, failed.process.attempt, failed.process.run_until) == (S.NEW, 2, None)
+    assert failed.entries[0].error == {"class": "transient", "code": "timeout", "message": "it ran longer than 60 s"}
+
+
+def test_an_incident_is_not_resumed_but_resolved() -> None:
+    failed = d.fail(running(), service(), ERROR, NOW, None)
+    assert isinstance(failed, Change)
+    stuck = failed.process.but(incident=7)
+    refused = d.resume(stuck, service(), {}, NOW, None)
+    assert isinstance(refused, Refusal)
+    assert "resume" not in refused.allowed
+    for change, action in (
+        (d.retry(stuck, {}, NOW, None), "retry"),
+        (d.skip(stuck, "{}", NOW, None), "skip"),
+        (d.cancel(stuck, NOW, None), "terminate"),
+        (d.rollback(stuck, "{}", NOW, None, resume=True), "rollback"),
+    ):
+        assert isinstance(change, Change)
+        assert (change.resolved, change.process.incident) == (action, None)
+
+
+def test_who_never_ran_gives_nothing_back() -> None:
+    change = d.cancel(started()[0], NOW, None)
+    assert isinstance(change, Change)
+    assert change.entries[0].give is None

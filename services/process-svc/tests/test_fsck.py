@@ -5,19 +5,21 @@ import pytest
 from .lane import Lane
 
 SEEDED = {
-    "journal_is_a_legal_path": "UPDATE journal SET state = 'RUNNING' WHERE pid = 1 AND version = 2",
+    "journal_is_a_legal_path": "UPDATE journal SET command = 'wake' WHERE pid = 1 AND version = 2",
     "process_is_the_last_journal_row": "DELETE FROM journal WHERE pid = 1 AND version = 4",
     "context_is_the_last_snapshot": "UPDATE process SET context = '{\"a\":2}' WHERE pid = 1",
+    "snapshots_verify": "UPDATE snapshot SET hash = previous_hash WHERE pid = 1",
     "running_has_a_dispatch": "UPDATE process SET dispatch_id = NULL WHERE state = 'RUNNING'",
-    "runs_do_not_overlap": """INSERT INTO journal (pid, version, type, from_state, state, at, by, correlation, dispatch_id)
-        SELECT pid, version + 1, type, from_state, state, at, by, correlation, dispatch_id FROM journal
+    "a_dispatch_runs_once": """INSERT INTO journal
+        (pid, version, command, type, from_state, state, at, by, correlation, dispatch_id)
+        SELECT pid, version + 1, command, type, from_state, state, at, by, correlation, dispatch_id FROM journal
         WHERE state = 'RUNNING' AND pid = 2""",
-    "waiting_will_be_woken": "UPDATE process SET wake_at = clock_timestamp() - interval '1 hour' WHERE pid = 2",
+    "new_will_be_admitted": "DELETE FROM dependency",
+    "waiting_will_be_woken": "UPDATE process SET wake_at = NULL WHERE state = 'WAITING'",
+    "nothing_is_overdue": "UPDATE process SET wake_at = clock_timestamp() - interval '1 hour' WHERE pid = 2",
     "ended_has_an_outcome": "UPDATE process SET outcome = NULL WHERE pid = 1",
     "incidents_match_processes": "UPDATE incident SET state = 'resolved'",
-    "nothing_is_left_behind": """INSERT INTO follow_up (kind, pid, source, cause, at)
-        VALUES ('child_ended', 1, 2, '[]', clock_timestamp() - interval '1 hour')""",
-    "snapshots_verify": "UPDATE snapshot SET hash = previous_hash WHERE pid = 1",
+    "relatives_are_known": "UPDATE process SET has_children = false",
 }
 
 
@@ -28,6 +30,9 @@ async def sound(kernel: Lane) -> None:
     await kernel.run()
     failed = await kernel.run()
     await kernel.ask("fail", failed["pid"])
+    waiting = await kernel.run()
+    await kernel.create(parent=waiting["pid"], after=[waiting["pid"]])
+    await kernel.ask("wait", waiting["pid"], **{"for": {"timer": {"after": "P1D"}}})
     assert await kernel.breaches() == {}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from kernel_runtime.problem import Problem
-from process_svc.store import processes as store
+from process_svc.store import follow_ups as store
 
 from .lane import Lane
 
@@ -58,7 +58,7 @@ async def test_children_of_a_parent_that_ends(kernel: Lane, policy: str, state: 
     after = await kernel.read(child["pid"])
     assert (after["state"], after["outcome"]) == (state, outcome)
     assert (await kernel.read(grandchild["pid"]))["outcome"] == outcome
-    assert after["parent"] == (None if policy == "detach" else parent["pid"])
+    assert after["parent"] == parent["pid"]
     late = await kernel.create("child", parent=parent["pid"])
     assert isinstance(late, Problem)
     assert late.status == 409
@@ -103,8 +103,8 @@ async def test_a_death_before_the_follow_up_loses_nothing(kernel: Lane) -> None:
     assert (await kernel.read(second["pid"]))["state"] == "NEW"
     kernel.crash = False
     async with kernel.database.connection() as connection:
-        left = await store.old_follow_ups(connection, 0, 10)
-    assert [row["kind"] for row in left] == ["admit_dependents"]
+        left = await store.abandoned(connection, 0, 10)
+    assert [each.kind for each in left] == ["admit"]
     for _ in range(2):
         await kernel.give("follow_up", kernel.followed[-1])
     assert (await kernel.read(second["pid"]))["state"] == "READY"

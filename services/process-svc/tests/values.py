@@ -1,6 +1,6 @@
 """Processes and services as tests need them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from kernel_contracts.vocabulary import (
     OnParentClose,
     ProcessState,
     ServiceKind,
+    SuspendedEvents,
 )
 from process_svc.domain import snapshots
 from process_svc.domain.process import Process
@@ -31,12 +32,14 @@ def service(**changes: Any) -> Service:
         queue="default",
         expected_duration=None,
         due_in=None,
+        timeout=None,
         max_attempts=1,
         backoff_initial=1.0,
         backoff_factor=2.0,
         backoff_longest=3600.0,
         on_exhausted=OnExhausted.INCIDENT,
         on_parent_close=OnParentClose.CANCEL,
+        events=SuspendedEvents.CATCH_UP,
     )
     return replace(base, **changes)
 
@@ -58,6 +61,7 @@ def process(**changes: Any) -> Process:
         priority=50,
         queue="default",
         key=None,
+        key_hash=None,
         parent=None,
         root=1,
         after=(),
@@ -65,6 +69,7 @@ def process(**changes: Any) -> Process:
         after_on=AfterOn.COMPLETED,
         attempt=1,
         dispatch_id=None,
+        held=False,
         created_at=NOW,
         ready_at=None,
         started_at=None,
@@ -72,6 +77,7 @@ def process(**changes: Any) -> Process:
         not_before=None,
         not_after=None,
         due=None,
+        run_until=None,
         expected_duration=None,
         context="{}",
         context_version=1,
@@ -79,8 +85,19 @@ def process(**changes: Any) -> Process:
         output=None,
         waiting=None,
         suspended_from=None,
+        suspended_at=None,
         incident=None,
         has_children=False,
         has_dependents=False,
+        ended_by=None,
     )
-    return replace(base, **changes)
+    return sound(base.but(**changes))
+
+
+MEMBERS = {field.name for field in fields(Process)}
+
+
+def sound(made: Process) -> Process:
+    """`but` takes any name: a wrong one shows here."""
+    assert set(made.__dict__) == MEMBERS
+    return made

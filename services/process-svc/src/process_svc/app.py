@@ -7,27 +7,28 @@ from kernel_runtime.service import Parts
 from kernel_runtime.supervise import Stop
 
 from process_svc import http
-from process_svc.catalog import Catalog
 from process_svc.consumer import ROUTES, TOPICS
 from process_svc.handlers import HANDLERS
 from process_svc.handlers.work import Work
+from process_svc.memory import Memory
 from process_svc.settings import Settings
 from process_svc.ticker import FollowUps, Ticker
 
 
 def wired(settings: Settings) -> tuple[Parts, Ticker]:
     """All parts of one replica; nothing runs yet."""
-    catalog, follow_ups = Catalog(), FollowUps()
-    parts = Parts("process-svc", settings, partial(Work, catalog, follow_ups), HANDLERS)
-    follow_ups.pipeline = parts.pipeline
+    follow_ups = FollowUps()
+    memory = Memory(follow_ups)
+    parts = Parts("process-svc", settings, partial(Work, memory), HANDLERS)
+    ticker = Ticker(parts.database, parts.pipeline)
+    follow_ups.pipeline, memory.due = parts.pipeline, ticker.wake
     parts.consumer(TOPICS, ROUTES)
-    return parts, Ticker(parts.database, parts.pipeline, settings.ticker_interval)
+    return parts, ticker
 
 
 async def serve(settings: Settings, stop: Stop) -> None:
     """Until `stop`."""
     parts, ticker = wired(settings)
     lease = parts.lease("ticker")
-    await parts.run(
-        stop, http.routes(parts.database, parts.pipeline), lease.keep, partial(while_held, lease, ticker.run)
-    )
+    routes = http.routes(parts.database, parts.pipeline, settings)
+    await parts.run(stop, routes, lease.keep, partial(while_held, lease, ticker.run))

@@ -1,6 +1,7 @@
 """Service definitions in memory: versions never change, so what was read once is kept, with its compiled form."""
 
 import hashlib
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ from process_svc.domain.process import Process
 from process_svc.domain.service import Service
 from process_svc.store.services import StoredService
 
-KEPT = 2_000
-"""Versions in memory; the oldest go first."""
+KEPT = 5_000
+"""Versions in memory; beyond that all are forgotten, and read again where they are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class Catalog:
         self._entries: dict[tuple[str, str, int], Entry] = {}
 
     def missing(self, wanted: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+        """Which of these a batch has to read; asked once, with all that it needs."""
+        if len(self._entries) > KEPT:
+            self._entries.clear()
         return [key for key in set(wanted) if key not in self._entries]
 
     def keep(self, stored: Iterable[StoredService]) -> None:
@@ -43,8 +47,6 @@ class Catalog:
             if key not in self._entries:
                 definition = ServiceDefinition.model_validate_json(each.definition)
                 self._entries[key] = compiled(each.name, each.version, definition)
-        while len(self._entries) > KEPT:
-            del self._entries[next(iter(self._entries))]
 
     def get(self, tenant: str, name: str, version: int) -> Entry:
         return self._entries[tenant, name, version]
@@ -62,14 +64,16 @@ def compiled(name: str, version: int, definition: ServiceDefinition) -> Entry:
         definition.queue,
         None if definition.expected_duration is None else definition.expected_duration.total_seconds(),
         None if definition.due_in is None else definition.due_in.total_seconds(),
+        None if definition.timeout is None else definition.timeout.total_seconds(),
         definition.retry.max_attempts,
         backoff.initial.total_seconds(),
         backoff.factor,
         backoff.max.total_seconds(),
         definition.on_exhausted,
         definition.on_parent_close,
+        definition.events,
     )
-    form = None if definition.form is None else jsonschema_rs.validator_for(definition.form)
+    form = None if definition.form is None else _validator(definition.form)
     return Entry(service, definition, form, orjson.dumps(_demands(definition, None)))
 
 
@@ -90,6 +94,9 @@ def demands(entry: Entry, process: Process) -> bytes:
 def _demands(definition: ServiceDefinition, assigned: str | None) -> list[dict[str, Any]]:
     """The implicit operator first, with the conditions of requirements of type operator; then the others as they are."""
     people = [each for each in definition.requirements if each.type == OPERATOR_TYPE]
+    roles = list(definition.roles)
+    for each in people:  # any of them will do, so a further condition narrows them where both overlap
+        roles = [role for role in roles if role in each.roles] or each.roles or roles
     found: list[Demand] = []
     if definition.kind is not ServiceKind.AUTOMATIC or people:
         found.append(
@@ -97,7 +104,7 @@ def _demands(definition: ServiceDefinition, assigned: str | None) -> list[dict[s
                 type=OPERATOR_TYPE,
                 resource=assigned,
                 selector={name: value for each in people for name, value in each.selector.items()},
-                roles=[*definition.roles, *(role for each in people for role in each.roles)],
+                roles=roles,
                 skills=[skill for each in people for skill in _skills(each)],
                 units=max((each.units for each in people), default=1),
                 hold=people[0].hold if people else Hold.RUNNING,
@@ -128,36 +135,26 @@ def fingerprint(definition: ServiceDefinition) -> tuple[bytes, str]:
     return hashlib.sha256(text).digest(), text.decode()
 
 
+def _validator(form: Any) -> Any:
+    """Nothing is fetched, and patterns are matched in linear time."""
+    return jsonschema_rs.validator_for(form, retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions())
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"{uri} is not part of the schema: put it under $defs, nothing is fetched from elsewhere")
+
+
 def check(definition: ServiceDefinition) -> Problem | None:
     """What pydantic can't see: whether the form is a JSON Schema, complete in itself."""
     if definition.form is None:
         return None
-    if (reference := _outside(definition.form)) is not None:
-        return invalid(
-            f"form: $ref {reference!r} leads outside; put the schema under $defs.", [("/form", "no outside $ref")]
-        )
     try:
         jsonschema_rs.meta.validate(definition.form)
-        jsonschema_rs.validator_for(definition.form)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        message = getattr(error, "message", None) or str(error).split("\n", 1)[0]
+        _validator(definition.form)
+    except Exception as error:  # whatever the library finds: it is about the form
+        message = (getattr(error, "message", None) or str(error).split("\n", 1)[0])[:500]
         where = "/form" + pointer(getattr(error, "instance_path", ()))
         return invalid(f"form is not a valid JSON Schema: {message}", [(where, message)])
-    return None
-
-
-def _outside(schema: Any) -> str | None:
-    stack = [schema]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            for word in ("$ref", "$dynamicRef", "$schema"):
-                reference = item.get(word)
-                if isinstance(reference, str) and word != "$schema" and not reference.startswith("#"):
-                    return reference
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
     return None
 
 
@@ -165,7 +162,6 @@ def check_output(entry: Entry, output: Any) -> Problem | None:
     """Whether `output` fits the form; each finding with its pointer."""
     if entry.form is None or entry.form.is_valid(output):
         return None
-    errors = [
-        ("/output" + pointer(error.instance_path), error.message) for error in list(entry.form.iter_errors(output))[:20]
-    ]
+    found = itertools.islice(entry.form.iter_errors(output), 20)
+    errors = [("/output" + pointer(error.instance_path), error.message[:300]) for error in found]
     return invalid(f"The output doesn't fit the form of {entry.service.name}: {errors[0][1]}", errors)

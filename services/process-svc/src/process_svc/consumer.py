@@ -3,35 +3,45 @@
 from collections.abc import Mapping
 
 from kernel_contracts import message_types as types
-from kernel_contracts.resource import ResourcesGranted
 from kernel_contracts.topics import BY_NAME, PROCESS_COMMANDS, RESOURCE_EVENTS
+from kernel_contracts.vocabulary import CommandName
 from kernel_runtime.consumer import Route
+
+from process_svc.handlers.bodies import Grant
 
 TOPICS = (PROCESS_COMMANDS, RESOURCE_EVENTS)
 
-_HANDLERS: Mapping[str, str] = {
-    types.CREATE_PROCESS: "create",
-    types.SUSPEND_PROCESS: "suspend",
-    types.RESUME_PROCESS: "resume",
-    types.CANCEL_PROCESS: "cancel",
-    types.COMPLETE_PROCESS: "complete",
-    types.FAIL_PROCESS: "fail",
-    types.WAIT_PROCESS: "wait",
-    types.WAKE_PROCESS: "wake",
-    types.RELEASE_PROCESS: "release",
-    types.PREEMPT_PROCESS: "preempt",
-    types.PRIORITIZE_PROCESS: "prioritize",
-    types.ASSIGN_PROCESS: "assign",
-    types.ROLLBACK_PROCESS: "rollback",
-    types.RETRY_PROCESS: "retry",
-    types.PATCH_CONTEXT: "set_context",
+_HANDLERS: Mapping[str, CommandName] = {
+    types.CREATE_PROCESS: CommandName.CREATE,
+    types.SUSPEND_PROCESS: CommandName.SUSPEND,
+    types.RESUME_PROCESS: CommandName.RESUME,
+    types.CANCEL_PROCESS: CommandName.CANCEL,
+    types.COMPLETE_PROCESS: CommandName.COMPLETE,
+    types.FAIL_PROCESS: CommandName.FAIL,
+    types.WAIT_PROCESS: CommandName.WAIT,
+    types.WAKE_PROCESS: CommandName.WAKE,
+    types.RELEASE_PROCESS: CommandName.RELEASE,
+    types.PREEMPT_PROCESS: CommandName.PREEMPT,
+    types.PRIORITIZE_PROCESS: CommandName.PRIORITIZE,
+    types.ASSIGN_PROCESS: CommandName.ASSIGN,
+    types.ROLLBACK_PROCESS: CommandName.ROLLBACK,
+    types.RETRY_PROCESS: CommandName.RETRY,
+    types.PATCH_CONTEXT: CommandName.SET_CONTEXT,
 }
+
+_KNOWN_BY_THE_PROCESS = frozenset({types.COMPLETE_PROCESS, types.CANCEL_PROCESS})
+"""What ended a process it knows itself (`ended_by`): these need no inbox."""
 
 ROUTES: Mapping[str, Route] = {
     **{
-        kind: Route(handler, BY_NAME[PROCESS_COMMANDS].messages[kind], remember=True)
-        for kind, handler in _HANDLERS.items()
+        kind: Route(
+            command.value,
+            BY_NAME[PROCESS_COMMANDS].messages[kind],
+            remember=kind not in _KNOWN_BY_THE_PROCESS,
+            topic=PROCESS_COMMANDS,
+        )
+        for kind, command in _HANDLERS.items()
     },
-    types.RESOURCES_GRANTED: Route("dispatch", ResourcesGranted),
+    types.RESOURCES_GRANTED: Route("dispatch", Grant, topic=RESOURCE_EVENTS),
 }
-"""A grant needs no inbox: the process knows its dispatch."""
+"""A grant needs no inbox either: the process knows its dispatch."""

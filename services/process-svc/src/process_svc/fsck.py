@@ -2,27 +2,30 @@
 
 from typing import Any
 
-from kernel_contracts.vocabulary import ProcessState
+from kernel_contracts.vocabulary import CommandName, ProcessState
 from kernel_runtime.database import Connection
 
-from process_svc.domain.snapshots import Snapshot, first_broken
-from process_svc.domain.states import edge
+from process_svc.domain.states import leads
+from process_svc.store.histories import VERIFIED
 
 SHOWN = 5
+GRACE = "30 s"
+"""What is due, or was left to do, has been done by then."""
 
-_EDGES = ", ".join(
-    f"('{'' if origin is None else origin}', '{target}')"
+_MOVES = ", ".join(
+    f"('{command}', '{origin or ''}', '{target}')"
+    for command in CommandName
     for origin in (None, *ProcessState)
     for target in ProcessState
-    if edge(origin, target) or (origin is target and origin is not ProcessState.TERMINATED)
+    if leads(command, origin, target)
 )
 
-SQL = {
+CHECKS = {
     "journal_is_a_legal_path": f"""
-        SELECT pid FROM (SELECT pid, version, from_state, state, lag(state) OVER path AS before,
+        SELECT pid FROM (SELECT pid, version, command, from_state, state, lag(state) OVER path AS before,
             row_number() OVER path AS n FROM journal WINDOW path AS (PARTITION BY pid ORDER BY version)) steps
         WHERE n <> version OR coalesce(from_state, '') <> coalesce(before, '')
-            OR (coalesce(from_state, ''), state) NOT IN ({_EDGES})""",
+            OR (command, coalesce(from_state, ''), state) NOT IN ({_MOVES})""",
     "process_is_the_last_journal_row": """
         SELECT process.pid FROM process LEFT JOIN LATERAL (
             SELECT version, state, outcome FROM journal WHERE journal.pid = process.pid ORDER BY version DESC LIMIT 1
@@ -35,51 +38,52 @@ SQL = {
             ON snapshot.pid = process.pid AND snapshot.version = process.context_version
         WHERE (snapshot.hash = process.context_hash AND snapshot.context = process.context) IS NOT TRUE
             OR EXISTS (SELECT FROM snapshot later WHERE later.pid = process.pid AND later.version > process.context_version)""",
+    "snapshots_verify": f"""
+        SELECT DISTINCT pid FROM (SELECT pid, {VERIFIED} AS verified FROM snapshot) chain WHERE NOT verified""",
     "running_has_a_dispatch": """
-        SELECT pid FROM process WHERE state = 'RUNNING' AND (dispatch_id IS NULL OR started_at IS NULL)""",
-    "runs_do_not_overlap": """
-        SELECT pid FROM (SELECT pid, state, from_state, lag(state) OVER path AS before FROM journal
-            WINDOW path AS (PARTITION BY pid ORDER BY version)) steps
-        WHERE state = 'RUNNING' AND from_state = 'READY' AND before = 'RUNNING'
-        UNION ALL SELECT min(pid) FROM journal WHERE state = 'RUNNING' AND from_state = 'READY'
-            GROUP BY dispatch_id HAVING count(*) > 1""",
+        SELECT pid FROM process WHERE state = 'RUNNING' AND (dispatch_id IS NULL OR started_at IS NULL OR held)
+        UNION ALL SELECT pid FROM process WHERE held AND (state <> 'SUSPENDED' OR dispatch_id IS NULL)""",
+    "a_dispatch_runs_once": """
+        SELECT min(pid) AS pid FROM journal WHERE command = 'dispatch' GROUP BY dispatch_id HAVING count(*) > 1""",
+    "new_will_be_admitted": """
+        SELECT pid FROM process WHERE state = 'NEW' AND wake_at IS NULL AND NOT EXISTS (
+            SELECT FROM dependency JOIN process before ON before.pid = dependency.after_pid
+            WHERE dependency.pid = process.pid AND before.has_dependents AND (before.state <> 'TERMINATED'
+                OR EXISTS (SELECT FROM follow_up WHERE kind = 'admit' AND follow_up.pid = before.pid)))""",
     "waiting_will_be_woken": """
-        SELECT pid FROM process WHERE state = 'WAITING' AND waiting IS NULL
-        UNION ALL SELECT pid FROM process WHERE wake_at < clock_timestamp() - interval '30 s'""",
+        SELECT pid FROM process WHERE state = 'WAITING' AND (waiting IS NULL
+            OR (waiting::jsonb ? 'until' OR waiting::jsonb ? 'timeout') AND wake_at IS NULL
+            OR waiting::jsonb ? 'children_mode' AND wake_at IS NULL AND NOT EXISTS (
+                SELECT FROM process child WHERE child.parent = process.pid AND child.state <> 'TERMINATED')
+                AND NOT EXISTS (SELECT FROM follow_up WHERE kind = 'join' AND follow_up.pid = process.pid))""",
+    "nothing_is_overdue": f"""
+        SELECT pid FROM process WHERE wake_at < clock_timestamp() - interval '{GRACE}'
+        UNION ALL SELECT pid FROM follow_up WHERE at < clock_timestamp() - interval '{GRACE}'""",
     "ended_has_an_outcome": """
         SELECT pid FROM process WHERE (state = 'TERMINATED') <> (outcome IS NOT NULL)
-            OR (state = 'TERMINATED') <> (ended_at IS NOT NULL)""",
+            OR (state = 'TERMINATED') <> (ended_at IS NOT NULL) OR (state = 'TERMINATED' AND wake_at IS NOT NULL)""",
     "incidents_match_processes": """
         SELECT process.pid FROM process LEFT JOIN incident ON incident.id = process.incident
         WHERE process.incident IS NOT NULL AND (incident.state = 'open' AND process.state = 'SUSPENDED') IS NOT TRUE
         UNION ALL SELECT incident.pid FROM incident LEFT JOIN process ON process.incident = incident.id
         WHERE incident.state = 'open' AND process.pid IS NULL""",
-    "nothing_is_left_behind": """
-        SELECT pid FROM follow_up WHERE at < clock_timestamp() - interval '60 s'""",
+    "relatives_are_known": """
+        SELECT child.parent FROM process child JOIN process ON process.pid = child.parent WHERE NOT process.has_children
+        UNION ALL SELECT process.pid FROM process CROSS JOIN unnest(after) AS before
+            LEFT JOIN dependency ON dependency.pid = process.pid AND dependency.after_pid = before
+            WHERE dependency.pid IS NULL""",
 }
 
 
 async def run(connection: Connection) -> list[dict[str, Any]]:
-    """`{name, breaches, examples}` each; examples are pids."""
+    """`{name, breaches, examples}` each, of one instant; examples are pids."""
     found = []
-    for name, sql in SQL.items():
-        rows = await connection.fetch(
-            f"SELECT count(*) OVER () AS breaches, pid FROM ({sql}) breach ORDER BY pid LIMIT {SHOWN}"
-        )
-        found.append(
-            {"name": name, "breaches": rows[0]["breaches"] if rows else 0, "examples": [row["pid"] for row in rows]}
-        )
-    return [*found, await _snapshots(connection)]
-
-
-async def _snapshots(connection: Connection) -> dict[str, Any]:
-    broken: list[int] = []
-    async with connection.transaction(readonly=True):
-        chain: list[Snapshot] = []
-        async for row in connection.cursor("SELECT * FROM snapshot ORDER BY pid, version", prefetch=2000):
-            if chain and chain[-1].pid != row["pid"]:
-                broken += [chain[0].pid] if first_broken(chain) is not None else []
-                chain = []
-            chain.append(Snapshot(row["pid"], row["version"], row["context"], row["hash"], row["previous_hash"]))
-        broken += [chain[0].pid] if chain and first_broken(chain) is not None else []
-    return {"name": "snapshots_verify", "breaches": len(broken), "examples": broken[:SHOWN]}
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for name, sql in CHECKS.items():
+            rows = await connection.fetch(
+                f"SELECT count(*) OVER () AS breaches, pid FROM ({sql}) breach (pid) ORDER BY pid LIMIT {SHOWN}",
+                timeout=300,
+            )
+            breaches = rows[0]["breaches"] if rows else 0
+            found.append({"name": name, "breaches": breaches, "examples": [row["pid"] for row in rows]})
+    return found

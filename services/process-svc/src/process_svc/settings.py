@@ -4,5 +4,5 @@ from kernel_runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    ticker_interval: float = 0.5
-    """Seconds between looks at what time has made due."""
+    tree_limit: int = 10_000
+    """Processes of one family that are shown at once."""

@@ -1,66 +1,87 @@
-"""Time: finds what has become due and what a dead replica left, and sends it through the pipeline. One replica, by lease."""
+"""Time, and what a batch has left to do: sent through the pipeline as commands of our own.
+
+Time drives one replica at a time, by lease. It sleeps until the next thing is due, a second at most (another replica may have
+made something due), and is woken where this replica made something due earlier. Follow-ups are sent right after their commit by
+the replica that wrote them; the ticker finds those of a replica that died.
+"""
 
 import asyncio
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-import asyncpg
-import structlog
 from kernel_runtime.command import Cause, Command
-from kernel_runtime.database import AWAY, Database
+from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
 
-from process_svc.handlers.bodies import FollowUp, Tick
+from process_svc.handlers.bodies import Tick
 from process_svc.handlers.work import unpacked
-from process_svc.store import processes as store
-
-log = structlog.get_logger()
+from process_svc.store import follow_ups as store
+from process_svc.store.follow_ups import JOIN, FollowUp
+from process_svc.store.processes import due
+from process_svc.wire import SOURCE
 
 BATCH = 500
 ABANDONED = 3.0
-"""Seconds after which a follow-up counts as left behind by a process that died."""
-BY = "kernel"
+"""Seconds after which a follow-up counts as left behind."""
+LONGEST = 1.0
+"""Seconds between two looks, at most."""
 
 
 class Ticker:
-    def __init__(self, database: Database, pipeline: Pipeline, interval: float) -> None:
+    def __init__(self, database: Database, pipeline: Pipeline) -> None:
         self._database = database
         self._pipeline = pipeline
-        self._interval = interval
+        self._next: datetime | None = None
+        self._earlier = asyncio.Event()
+
+    def wake(self, at: datetime) -> None:
+        """Something is due at `at`."""
+        if self._next is None or at < self._next:
+            self._earlier.set()
 
     async def run(self, _: int) -> None:
         """Forever, while the lease is held."""
         while True:
-            try:
-                busy = await self._pass()
-            except (*AWAY, asyncpg.PostgresError) as error:
-                log.warning("ticker.backs_off", error=str(error) or type(error).__name__)
-                busy = False
-            if not busy:
-                await asyncio.sleep(self._interval)
+            self._earlier.clear()
+            wait = await self._pass()
+            self._next = datetime.fromtimestamp(datetime.now(UTC).timestamp() + wait, UTC)
+            if wait > 0:
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._earlier.wait()
+                except TimeoutError:
+                    pass
 
-    async def _pass(self) -> bool:
+    async def _pass(self) -> float:
+        """Carries out what is due; in how many seconds to look again."""
         async with self._database.connection() as connection:
-            due = await store.due(connection, BATCH)
-            left = await store.old_follow_ups(connection, ABANDONED, BATCH)
-        commands = [tick(pid) for pid in due]
-        commands += [
-            follow_up(FollowUp(row["id"], row["kind"], row["pid"], row["source"]), unpacked(row["cause"]))
-            for row in left
-        ]
-        if commands:
-            await self._pipeline.submit_all(commands)
-        return len(due) == BATCH or len(left) == BATCH
+            now_due, wait = await due(connection, BATCH)
+            left = await store.abandoned(connection, ABANDONED, BATCH)
+        if now_due:
+            await self._pipeline.submit_all([tick(pid, tenant) for pid, tenant in now_due])
+        for part in parts(left):
+            await self._pipeline.submit_all(part)
+        if len(now_due) == BATCH or len(left) == BATCH:
+            return 0.0
+        return LONGEST if wait is None else min(max(wait, 0.005), LONGEST)
 
 
-def tick(pid: int) -> Command:
+def tick(pid: int, tenant: str) -> Command:
     id = uuid.uuid4().hex
-    return Command(id, "tick", "", Tick(pid), BY, Cause(None, id))
+    return Command(id, "tick", tenant, Tick(pid), SOURCE, Cause(None, id))
 
 
-def follow_up(body: FollowUp, cause: Cause) -> Command:
-    """Caused by the same as the end that it follows from."""
-    return Command(f"follow-up-{body.id}", "follow_up", "", body, BY, cause)
+def follow_up(body: FollowUp) -> Command:
+    """Caused by the same as the change that it follows from."""
+    return Command(f"follow-up-{body.id}", "follow_up", "", body, SOURCE, unpacked(body.cause))
+
+
+def parts(found: Sequence[FollowUp]) -> list[list[Command]]:
+    """What may be carried out in one transaction each: those that touch many relatives alone."""
+    light = [follow_up(each) for each in found if each.kind == JOIN]
+    heavy = [[follow_up(each)] for each in found if each.kind != JOIN]
+    return [light, *heavy] if light else heavy
 
 
 class FollowUps:
@@ -70,10 +91,10 @@ class FollowUps:
         self.pipeline: Pipeline | None = None
         self._running: set[asyncio.Task[object]] = set()
 
-    def __call__(self, found: Sequence[tuple[FollowUp, Cause]]) -> None:
+    def __call__(self, found: Sequence[FollowUp]) -> None:
         if self.pipeline is None:
             return
-        commands = [follow_up(body, cause) for body, cause in found]
-        task: asyncio.Task[object] = asyncio.ensure_future(self.pipeline.submit_all(commands))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        for part in parts(found):
+            task: asyncio.Task[object] = asyncio.ensure_future(self.pipeline.submit_all(part))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)

@@ -1,19 +1,36 @@
 """Between domain and messages: event bodies, the PCB, times and durations. Stored JSON is passed on as it stands."""
 
+import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import orjson
+from kernel_contracts import message_types as types
 from kernel_contracts.base import iso_duration
-from kernel_contracts.topics import PROCESS_EVENTS
-from kernel_runtime.command import Cause, Message, message
+from kernel_contracts.envelope import CONTENT_TYPE, SPEC_VERSION
+from kernel_contracts.topics import DEFINITIONS, PROCESS_EVENTS
+from kernel_contracts.vocabulary import Give, ProcessState
+from kernel_runtime.command import Cause, Command, Message, message
+from kernel_runtime.problem import Problem
 
-from process_svc.domain.process import Entry, Process, Waiting
+from process_svc.domain.process import INLINE, Entry, Process, Waiting
 from process_svc.domain.states import allowed
 
-SOURCE = "/kernel/process-svc"
-INLINE_CONTEXT = 16 * 1024
-"""Bytes of context that travel with an event; beyond that its hash does."""
+SOURCE: Final = "/kernel/process-svc"
+UTC_Z: Final = orjson.OPT_UTC_Z
+
+_TYPES: Final[Mapping[str, str]] = {
+    "created": types.PROCESS_CREATED,
+    "ready": types.PROCESS_READY,
+    "running": types.PROCESS_RUNNING,
+    "waiting": types.PROCESS_WAITING,
+    "suspended": types.PROCESS_SUSPENDED,
+    "terminated": types.PROCESS_TERMINATED,
+    "prioritized": types.PROCESS_PRIORITIZED,
+    "assigned": types.PROCESS_ASSIGNED,
+    "context_changed": types.CONTEXT_CHANGED,
+}
 
 
 def canonical(value: Any) -> str:
@@ -21,9 +38,7 @@ def canonical(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def waiting_for(waiting: Waiting | None) -> dict[str, Any] | None:
-    if waiting is None:
-        return None
+def waiting_for(waiting: Waiting) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if waiting.event_type is not None:
         found["event"] = {"type": waiting.event_type, "key": waiting.event_key}
@@ -32,84 +47,251 @@ def waiting_for(waiting: Waiting | None) -> dict[str, Any] | None:
     if waiting.children_mode is not None:
         found["children"] = {"mode": waiting.children_mode.value, "count": waiting.children_count}
     if waiting.timeout is not None:
-        found |= {"timeout": waiting.timeout, "on_timeout": waiting.on_timeout}
+        found["timeout"], found["on_timeout"] = waiting.timeout, waiting.on_timeout.value
     return found
 
 
-def _common(process: Process) -> dict[str, Any]:
-    duration = process.expected_duration
+def _entity(process: Process) -> dict[str, str | None] | None:
+    return None if process.entity_type is None else {"type": process.entity_type, "id": process.entity_id}
+
+
+def _duration(seconds: float | None) -> str | None:
+    return None if seconds is None else iso_duration(timedelta(seconds=seconds))
+
+
+def pcb(process: Process) -> dict[str, Any]:
+    """The process control block as the public face has it; give it to orjson. A large context may not be in it."""
+    context = process.context
+    running = process.state is ProcessState.RUNNING or process.held
     return {
         "pid": process.pid,
         "tenant": process.tenant,
-        "version": process.version,
-        "state": process.state.value,
-        "outcome": process.outcome,
         "service": process.service,
         "service_version": process.service_version,
-        "entity": None if process.entity_type is None else {"type": process.entity_type, "id": process.entity_id},
+        "entity": _entity(process),
         "operator": process.operator,
+        "assigned": process.assigned,
         "priority": process.priority,
-        "queue": process.queue,
-        "key": process.key,
+        "state": process.state.value,
+        "outcome": process.outcome,
+        "version": process.version,
+        "context": None if context is None else orjson.Fragment(context),
+        "context_hash": process.context_hash.hex(),
+        "output": None if process.output is None else orjson.Fragment(process.output),
         "parent": process.parent,
         "root": process.root,
         "after": process.after,
-        "dispatch_id": process.dispatch_id,
+        "after_mode": process.after_mode,
+        "after_on": process.after_on,
+        "queue": process.queue,
+        "key": process.key,
+        "dispatch_id": process.dispatch_id if running else None,
         "attempt": process.attempt,
         "created_at": process.created_at,
         "ready_at": process.ready_at,
         "started_at": process.started_at,
         "ended_at": process.ended_at,
+        "due": process.due,
         "not_before": process.not_before,
         "not_after": process.not_after,
-        "due": process.due,
-        "expected_duration": None if duration is None else iso_duration(timedelta(seconds=duration)),
-        "waiting_for": waiting_for(process.waiting),
+        "expected_duration": _duration(process.expected_duration),
         "incident": process.incident,
-        "output": None if process.output is None else orjson.Fragment(process.output),
+        "waiting_for": None if process.waiting is None else waiting_for(process.waiting),
+        "can": allowed(process.state, process.outcome, process.incident),
     }
 
 
-def pcb(process: Process) -> dict[str, Any]:
-    """The process control block as the public face has it; give it to orjson."""
-    found = _common(process)
-    found["operator"] = process.operator or process.assigned
-    found["assigned"] = process.assigned
-    found["context"] = orjson.Fragment(process.context)
-    found["can"] = allowed(process.state, process.outcome)
-    return found
-
-
 def pcb_json(process: Process) -> bytes:
-    return orjson.dumps(pcb(process), option=orjson.OPT_UTC_Z)
+    return orjson.dumps(pcb(process), option=UTC_Z)
 
 
-def event(entry: Entry, at: datetime, by: str, cause: Cause, demands: bytes | None) -> Message:
-    """The message that tells a journal row."""
+_OPTIONAL: Final = (
+    "operator",
+    "key",
+    "parent",
+    "ready_at",
+    "started_at",
+    "ended_at",
+    "not_before",
+    "not_after",
+    "due",
+    "incident",
+)
+"""Left out of an event where there is none."""
+
+
+def _body(entry: Entry, at: datetime, by: str, demands: bytes | None) -> bytes:
+    """A kernel_contracts.process.ProcessEvent."""
     process = entry.process
-    body = _common(process)
-    body["from_state"] = entry.from_state
-    body["at"] = at
-    body["by"] = by
-    body["reason"] = entry.reason
-    body["error"] = entry.error
-    if len(process.context) <= INLINE_CONTEXT:
-        body["context"] = orjson.Fragment(process.context)
+    members = process.__dict__
+    body = {
+        "pid": process.pid,
+        "tenant": process.tenant,
+        "version": process.version,
+        "from_state": entry.from_state,
+        "state": process.state,
+        "service": process.service,
+        "service_version": process.service_version,
+        "priority": process.priority,
+        "queue": process.queue,
+        "root": process.root,
+        "attempt": process.attempt,
+        "at": at,
+        "by": by,
+        "created_at": process.created_at,
+    }
+    for name in _OPTIONAL:
+        value = members[name]
+        if value is not None:
+            body[name] = value
+    if process.outcome is not None:
+        body["outcome"] = process.outcome
+    if process.entity_type is not None:
+        body["entity"] = _entity(process)
+    if process.after:
+        body["after"] = process.after
+    if entry.dispatch_id is not None:
+        body["dispatch_id"] = entry.dispatch_id
+    if entry.reason is not None:
+        body["reason"] = entry.reason
+    if entry.error is not None:
+        body["error"] = entry.error
+    if process.waiting is not None:
+        body["waiting_for"] = waiting_for(process.waiting)
+    if process.expected_duration is not None:
+        body["expected_duration"] = _duration(process.expected_duration)
+    output = process.output
+    if output is not None and len(output) <= INLINE:
+        body["output"] = orjson.Fragment(output)
+    context = process.context
+    if context is not None and len(context) <= INLINE:
+        body["context"] = orjson.Fragment(context)
     else:
         body["context_hash"] = process.context_hash.hex()
     if demands is not None:
         body["demands"] = orjson.Fragment(demands)
+    return orjson.dumps(body, option=UTC_Z)
+
+
+def event(entry: Entry, at: datetime, time: str, by: str, cause: Cause, demands: bytes | None) -> Message:
+    """The message that tells a journal row. `time`: `at` as text."""
+    process = entry.process
+    pid, version = str(process.pid), str(process.version)
+    headers = {
+        "ce_specversion": SPEC_VERSION,
+        "ce_id": f"{pid}.{version}",
+        "ce_type": _TYPES[entry.type],
+        "ce_source": SOURCE,
+        "ce_time": time,
+        "ce_tenant": process.tenant,
+        "ce_depth": str(cause.depth),
+        "content-type": CONTENT_TYPE,
+        "ce_correlationid": cause.correlation,
+        "ce_aggregateversion": version,
+    }
+    if cause.message is not None:
+        headers["ce_causationid"] = cause.message
+    if entry.dispatch_id is not None:
+        headers["ce_dispatchid"] = entry.dispatch_id
+    if entry.give is not None:
+        headers["ce_give"] = entry.give.value
+    if cause.traceparent is not None:
+        headers["traceparent"] = cause.traceparent
+    return Message(PROCESS_EVENTS, pid, _body(entry, at, by, demands), orjson.dumps(headers).decode())
+
+
+def incident(
+    id: int, process: Process, kind: str, error: Any, action: str | None, at: datetime, cause: Cause
+) -> Message:
+    """An incident opened, or resolved by `action`."""
+    state = "open" if action is None else "resolved"
+    body = {
+        "id": id,
+        "pid": process.pid,
+        "tenant": process.tenant,
+        "type": kind,
+        "state": state,
+        "error": error,
+        "action": action,
+    }
     return message(
         PROCESS_EVENTS,
         str(process.pid),
-        orjson.dumps(body, option=orjson.OPT_UTC_Z),
-        id=f"{process.pid}.{process.version}",
-        type=f"kernel.process.{entry.type}.v1",
+        orjson.dumps(body),
+        id=f"incident-{id}.{state}",
+        type=types.INCIDENT_OPENED if action is None else types.INCIDENT_RESOLVED,
         source=SOURCE,
         at=at,
         tenant=process.tenant,
         cause=cause,
-        version=process.version,
-        dispatch=entry.dispatch_id,
-        give=entry.give,
+    )
+
+
+def dispatch_refused(
+    pid: int, dispatch_id: str, process: Process | None, reason: str, *, tenant: str, at: datetime, cause: Cause
+) -> Message:
+    """resource-svc takes the units of that dispatch back; the scheduler sees which version there is now."""
+    body = {
+        "pid": pid,
+        "dispatch_id": dispatch_id,
+        "state": None if process is None else process.state,
+        "reason": reason,
+    }
+    return message(
+        PROCESS_EVENTS,
+        str(pid),
+        orjson.dumps(body),
+        id=f"{dispatch_id}.refused",
+        type=types.DISPATCH_REFUSED,
+        source=SOURCE,
+        at=at,
+        tenant=tenant,
+        cause=cause,
+        version=None if process is None else process.version,
+        dispatch=dispatch_id,
+        give=Give.RUNNING.value,
+    )
+
+
+def command_refused(command: Command, problem: Problem, at: datetime) -> Message:
+    """To whoever sent the command over the bus."""
+    assert command.envelope is not None
+    pid = getattr(command.body, "pid", None)
+    body = {
+        "command_id": command.envelope.id,
+        "command": command.name,
+        "pid": pid,
+        "title": problem.title,
+        "detail": problem.detail,
+        "status": problem.status,
+    }
+    digest = hashlib.blake2b(command.id.encode(), digest_size=16).hexdigest()
+    return message(
+        PROCESS_EVENTS,
+        digest if pid is None else str(pid),
+        orjson.dumps(body),
+        id=f"refused-{digest}",
+        type=types.COMMAND_REFUSED,
+        source=SOURCE,
+        at=at,
+        tenant=command.tenant,
+        cause=command.cause,
+    )
+
+
+def service_published(tenant: str, name: str, version: int, definition: str, *, at: datetime, cause: Cause) -> Message:
+    """`definition`: its JSON."""
+    body = {"tenant": tenant, "name": name, "version": version, "definition": orjson.Fragment(definition)}
+    return message(
+        DEFINITIONS,
+        f"service/{tenant}/{name}",
+        orjson.dumps(body),
+        id=f"service/{tenant}/{name}.{version}",
+        type=types.SERVICE_PUBLISHED,
+        source=SOURCE,
+        at=at,
+        tenant=tenant,
+        cause=cause,
+        subject=name,
+        version=version,
     )

@@ -24,8 +24,11 @@ _WANTED = {
 
 
 def predecessors(process: Process, outcomes: Mapping[int, Outcome | None]) -> Gate:
-    """`outcomes`: pid -> outcome, None while it has not ended; a pid that is missing never existed."""
-    if not process.after:
+    """`outcomes`: pid -> outcome, None while it has not ended; a pid that is missing never existed.
+
+    Asked of the first attempt only: what a further one comes after was done before the first.
+    """
+    if not process.after or process.attempt > 1:
         return Gate.OPEN
     wanted = _WANTED[process.after_on]
     met = [outcomes.get(pid) in wanted for pid in process.after]
@@ -35,6 +38,15 @@ def predecessors(process: Process, outcomes: Mapping[int, Outcome | None]) -> Ga
     if process.after_mode is AfterMode.ALL:
         return Gate.NEVER if any(failed) else Gate.OPEN if all(met) else Gate.CLOSED
     return Gate.OPEN if any(met) else Gate.NEVER if all(failed) else Gate.CLOSED
+
+
+def unmet(process: Process, outcomes: Mapping[int, Outcome | None]) -> str:
+    """The predecessors that ended otherwise than it needs, in words; some of them where there are many."""
+    wanted = _WANTED[process.after_on]
+    wrong = [pid for pid in process.after if outcomes.get(pid) is not None and outcomes.get(pid) not in wanted]
+    some = ", ".join(f"{pid} has ended {outcomes[pid]}" for pid in wrong[:5])
+    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    return f"it comes after what has {process.after_on}, but {some}{more}"
 
 
 def window(process: Process, now: datetime) -> Gate:

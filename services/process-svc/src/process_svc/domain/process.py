@@ -1,10 +1,14 @@
 """The process control block, and what a decision about it returns."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from kernel_contracts.vocabulary import AfterMode, AfterOn, Outcome, ProcessState
+from kernel_contracts.vocabulary import AfterMode, AfterOn, CommandName, Give, OnTimeout, Outcome, ProcessState
+
+INLINE: Final = 16 * 1024
+"""A context up to this size is read with its process in any case, and travels with its events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +21,17 @@ class Waiting:
     children_mode: AfterMode | None = None
     children_count: int | None = None
     timeout: datetime | None = None
-    on_timeout: str = "wake"
+    on_timeout: OnTimeout = OnTimeout.WAKE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Process:
-    """One process as it is at `version`. `context` and `output` are canonical JSON text, hashed as they stand."""
+    """One process as it is at `version`. `context` and `output` are canonical JSON text, hashed as they stand.
+
+    `context` is None where it is large and nobody in the batch needs it; `context_hash` is its hash all the same.
+    `operator` is who runs it, or ran it last where it is suspended or has ended; `assigned` the only one who may.
+    `dispatch_id` is the latest one; `held`: its units stay with the suspended process.
+    """
 
     pid: int
     tenant: str
@@ -38,13 +47,15 @@ class Process:
     priority: int
     queue: str
     key: str | None
+    key_hash: bytes | None
     parent: int | None
-    root: int | None
+    root: int
     after: tuple[int, ...]
     after_mode: AfterMode
     after_on: AfterOn
     attempt: int
     dispatch_id: str | None
+    held: bool
     created_at: datetime
     ready_at: datetime | None
     started_at: datetime | None
@@ -52,39 +63,53 @@ class Process:
     not_before: datetime | None
     not_after: datetime | None
     due: datetime | None
+    run_until: datetime | None
     expected_duration: float | None
-    context: str
+    context: str | None
     context_version: int
     context_hash: bytes
     output: str | None
     waiting: Waiting | None
     suspended_from: ProcessState | None
+    suspended_at: datetime | None
     incident: int | None
     has_children: bool
     has_dependents: bool
+    ended_by: str | None
+    """The id of the command that ended it: by it the same one again is known."""
+
+    def but(self, **changes: Any) -> "Process":
+        """A copy with these members changed; `dataclasses.replace` takes many times as long."""
+        made = object.__new__(Process)
+        members = made.__dict__
+        members.update(self.__dict__)
+        members.update(changes)
+        return made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """One journal row: the fact `type` that led to the process' `version`."""
+    """One journal row: `command` led to the process' `version`, of which the fact `type` is told."""
 
+    command: CommandName
     type: str
     process: Process
     from_state: ProcessState | None
     reason: str | None = None
     dispatch_id: str | None = None
     """The dispatch that is running, or that has just ended."""
-    give: str | None = None
-    changes: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
+    give: Give | None = None
+    changes: Mapping[str, Any] | None = None
+    """Attribute -> [before, after], beyond what the state tells."""
+    error: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
     """What a decision leads to: entries with gapless versions, the last of which is the process as it is then."""
 
-    entries: tuple[Entry, ...]
-    incident: dict[str, Any] | None = None
+    entries: list[Entry]
+    incident: Mapping[str, Any] | None = None
     """A failure that needs someone: `type` and `error`."""
     resolved: str | None = None
     """The action that settled the process' open incident."""
@@ -98,31 +123,31 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why nothing was changed. `status` is that of HTTP."""
+    """Why nothing was changed. `status` is that of HTTP; `pointer` says where in the request."""
 
     title: str
     detail: str
     status: int = 409
     state: ProcessState | None = None
     allowed: tuple[str, ...] = ()
+    pointer: str | None = None
 
 
-def step(process: Process, state: ProcessState, **changes: Any) -> Process:
-    """The next version of `process`, in `state`."""
-    return replace(process, version=process.version + 1, state=state, **changes)
+Decision = Change | Refusal
 
 
 def wake_at(process: Process) -> datetime | None:
-    """When time itself will do something to this process: open its window, end its wait, or close its window."""
-    match process.state:
-        case ProcessState.NEW:
-            return _earliest(process.not_before, process.not_after)
-        case ProcessState.READY:
-            return process.not_after
-        case ProcessState.WAITING if process.waiting is not None:
-            return _earliest(process.waiting.until, process.waiting.timeout)
-        case _:
-            return None
+    """When time itself will do something to this process: open its window, end its wait or run, or close its window."""
+    state = process.state
+    if state is ProcessState.NEW:
+        return _earliest(process.not_before, process.not_after)
+    if state is ProcessState.READY:
+        return process.not_after
+    if state is ProcessState.RUNNING:
+        return process.run_until
+    if state is ProcessState.WAITING and process.waiting is not None:
+        return _earliest(process.waiting.until, process.waiting.timeout)
+    return None
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from kernel_contracts.vocabulary import EntityAccess, OnExhausted, OnParentClose, ServiceKind
+from kernel_contracts.vocabulary import EntityAccess, OnExhausted, OnParentClose, ServiceKind, SuspendedEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,14 @@ class Service:
     queue: str
     expected_duration: float | None
     due_in: float | None
+    timeout: float | None
     max_attempts: int
     backoff_initial: float
     backoff_factor: float
     backoff_longest: float
     on_exhausted: OnExhausted
     on_parent_close: OnParentClose
+    events: SuspendedEvents
 
 
 def backoff(service: Service, attempt: int) -> timedelta:

@@ -22,6 +22,11 @@ def link(previous: bytes, context: str) -> bytes:
     return hashlib.sha256(previous + context.encode()).digest()
 
 
+def intact(snapshot: Snapshot) -> bool:
+    """Whether its stored bytes fit its hash."""
+    return snapshot.hash == link(snapshot.previous_hash, snapshot.context)
+
+
 def first_broken(chain: Iterable[Snapshot]) -> int | None:
     """The version of the first snapshot whose bytes or link don't verify, or None. `chain` is in order of version."""
     previous = GENESIS

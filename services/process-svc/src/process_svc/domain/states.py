@@ -3,11 +3,14 @@
 A process is created NEW and admitted to READY once its definition and entity are valid, its predecessors are done and its window
 is open. The scheduler's grant dispatches it (RUNNING). It leaves RUNNING by ending (TERMINATED, with an outcome), by waiting for
 something (WAITING), by giving its place back (READY), or by being suspended. SUSPENDED keeps where it came from, and resume leads
-back there where what it waited for is still missing. `fail` retries by way of NEW while attempts are left.
+back there where what it waited for is still missing. `fail` retries by way of NEW while attempts are left; `time_out` is the same
+for a limit of time that has passed. `skip` ends a failed process as if it had been completed.
 
-Commands that change attributes only (`prioritize`, `assign`, `set_context`) lead to the state they came from.
+Commands that change attributes only (`prioritize`, `assign`, `set_context`) lead to the state they came from; a RUNNING process
+that is assigned to another operator goes back to the queue.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +20,7 @@ NEW, READY, RUNNING = ProcessState.NEW, ProcessState.READY, ProcessState.RUNNING
 WAITING, SUSPENDED, TERMINATED = ProcessState.WAITING, ProcessState.SUSPENDED, ProcessState.TERMINATED
 
 ALIVE: Final = (NEW, READY, RUNNING, WAITING, SUSPENDED)
+_PARKED: Final = (NEW, READY, WAITING, SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +42,62 @@ TABLE: Final = (
     Move(CommandName.PREEMPT, (RUNNING,), (READY,)),
     Move(CommandName.RELEASE, (RUNNING,), (READY,)),
     Move(CommandName.SUSPEND, (NEW, READY, RUNNING, WAITING), (SUSPENDED,)),
-    Move(CommandName.RESUME, (SUSPENDED,), (READY, NEW, WAITING)),
-    Move(CommandName.COMPLETE, (RUNNING,), (TERMINATED,), "completed"),
-    Move(CommandName.FAIL, (RUNNING, WAITING), (NEW, SUSPENDED, TERMINATED), "retry, incident or failed"),
+    Move(CommandName.RESUME, (SUSPENDED,), (READY, NEW, WAITING), "where what it waited for is still missing"),
+    Move(CommandName.COMPLETE, (RUNNING,), (TERMINATED,), "completed: output fits the form"),
+    Move(CommandName.FAIL, (RUNNING,), (NEW, SUSPENDED, TERMINATED), "retry, incident or failed"),
+    Move(CommandName.TIME_OUT, (RUNNING,), (NEW, SUSPENDED, TERMINATED), "retry, incident or failed"),
+    Move(CommandName.TIME_OUT, (WAITING,), (READY, NEW, SUSPENDED, TERMINATED), "as `on_timeout` says"),
     Move(CommandName.CANCEL, ALIVE, (TERMINATED,), "cancelled"),
     Move(CommandName.ROLLBACK, (*ALIVE, TERMINATED), (READY, SUSPENDED), "not from completed"),
     Move(CommandName.RETRY, (SUSPENDED,), (READY, NEW), "of a failure"),
+    Move(CommandName.SKIP, (SUSPENDED,), (TERMINATED,), "of a failure: completed"),
     Move(CommandName.PRIORITIZE, ALIVE, ()),
-    Move(CommandName.ASSIGN, ALIVE, ()),
+    Move(CommandName.ASSIGN, _PARKED, ()),
+    Move(CommandName.ASSIGN, (RUNNING,), (RUNNING, READY), "given back where another runs it"),
     Move(CommandName.SET_CONTEXT, ALIVE, ()),
 )
 
-_MOVES: Final = {move.command: move for move in TABLE}
-_BY_HAND: Final = tuple(
-    move.command for move in TABLE if move.command not in (CommandName.CREATE, CommandName.ADMIT, CommandName.DISPATCH)
+_OURS: Final = frozenset(
+    {
+        CommandName.CREATE,
+        CommandName.ADMIT,
+        CommandName.DISPATCH,
+        CommandName.PREEMPT,
+        CommandName.TIME_OUT,
+        CommandName.SKIP,
+    }
 )
+"""Given by the kernel itself, or by way of something else."""
+
+_LEGAL: Final[Mapping[ProcessState, frozenset[CommandName]]] = {
+    state: frozenset(move.command for move in TABLE if state in move.sources) for state in ProcessState
+}
+_CAN: Final[Mapping[ProcessState, tuple[CommandName, ...]]] = {
+    state: tuple(
+        command
+        for command in dict.fromkeys(move.command for move in TABLE)
+        if command in _LEGAL[state] and command not in _OURS
+    )
+    for state in ProcessState
+}
 
 
 def legal(command: CommandName, state: ProcessState, outcome: Outcome | None = None) -> bool:
     """Whether `command` may be given to a process in `state`."""
-    if command is CommandName.ROLLBACK and outcome is Outcome.COMPLETED:
-        return False
-    return state in _MOVES[command].sources
+    return command in _LEGAL[state] and not (command is CommandName.ROLLBACK and outcome is Outcome.COMPLETED)
 
 
 def leads(command: CommandName, state: ProcessState | None, target: ProcessState) -> bool:
     """Whether the table has this move; `state` None is before creation."""
-    move = _MOVES[command]
-    if state is None:
-        return not move.sources and target in move.targets
-    return state in move.sources and (target in move.targets or (not move.targets and target is state))
+    for move in TABLE:
+        if move.command is not command:
+            continue
+        if state is None:
+            if not move.sources and target in move.targets:
+                return True
+        elif state in move.sources and (target in move.targets or (not move.targets and target is state)):
+            return True
+    return False
 
 
 def edge(state: ProcessState | None, target: ProcessState) -> bool:
@@ -75,6 +105,11 @@ def edge(state: ProcessState | None, target: ProcessState) -> bool:
     return any(leads(move.command, state, target) for move in TABLE)
 
 
-def allowed(state: ProcessState, outcome: Outcome | None = None) -> list[str]:
+def allowed(state: ProcessState, outcome: Outcome | None = None, incident: int | None = None) -> list[str]:
     """The commands that a caller may give in `state`, in the order of the table."""
-    return [command.value for command in _BY_HAND if legal(command, state, outcome)]
+    if state is TERMINATED:
+        return [] if outcome is Outcome.COMPLETED else [CommandName.ROLLBACK.value]
+    if state is SUSPENDED:
+        wrong = CommandName.RETRY if incident is None else CommandName.RESUME
+        return [command.value for command in _CAN[state] if command is not wrong]
+    return [command.value for command in _CAN[state]]

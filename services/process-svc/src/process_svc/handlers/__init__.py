@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kernel_runtime.pipeline import Handler
 
-from process_svc.handlers import commands, create, internal, services
+from process_svc.handlers import commands, create, incidents, internal, services
 
 HANDLERS: Mapping[str, Handler] = {
     "create": create.create,
@@ -14,6 +14,6 @@ HANDLERS: Mapping[str, Handler] = {
     "dispatch": internal.dispatch,
     "tick": internal.tick,
     "follow_up": internal.follow_up,
-    "resolve_incident": commands.resolve_incident,
+    "resolve_incident": incidents.resolve,
     "define_services": services.define,
 }

@@ -1,16 +1,39 @@
-"""Domain refusals as problems, and the few problems that handlers share."""
+"""Domain refusals as problems, texts as they are stored, and the few problems that handlers share."""
 
-from kernel_runtime.problem import Problem
+from typing import Any
 
+from kernel_runtime.problem import Problem, invalid
+
+from process_svc import wire
 from process_svc.domain.process import Refusal
+
+MAX_BYTES = 256 * 1024
+"""Of a context, and of an output."""
 
 
 def problem(refusal: Refusal) -> Problem:
     extra: dict[str, object] = {}
     if refusal.state is not None:
         extra = {"state": refusal.state.value, "allowed": list(refusal.allowed)}
-    return Problem(refusal.status, refusal.title, refusal.detail, extra=extra)
+    errors = () if refusal.pointer is None else ((refusal.pointer, refusal.detail),)
+    return Problem(refusal.status, refusal.title, refusal.detail, errors=errors, extra=extra)
 
 
 def forbidden(what: str) -> Problem:
     return Problem(403, "Forbidden", f"Your roles don't allow you to {what}.")
+
+
+def stored(value: Any, what: str) -> str | Problem:
+    """`value` as canonical JSON text, where it can be stored."""
+    try:
+        text = wire.canonical(value)
+    except TypeError as error:
+        return invalid(f"{what} can't be stored: {error}", [(f"/{what}", str(error))])
+    if len(text) * 4 > MAX_BYTES and (size := len(text.encode())) > MAX_BYTES:
+        return Problem(
+            413,
+            "Content too large",
+            f"{what} may have {MAX_BYTES:,} bytes; this has {size:,}. Keep large data elsewhere and refer to it.",
+            errors=((f"/{what}", f"may have {MAX_BYTES:,} bytes"),),
+        )
+    return text

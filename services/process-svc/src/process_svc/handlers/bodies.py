@@ -1,41 +1,46 @@
 """Bodies of commands that are not messages of the contracts: batches, definitions, and what the service tells itself."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kernel_contracts.base import Command as Model
-from kernel_contracts.base import JsonObject
+from kernel_contracts.base import Event, JsonObject, Text
 from kernel_contracts.process import ServiceDefinition
 from pydantic import Field
+
+from process_svc.store.follow_ups import FollowUp
+
+__all__ = ["Batch", "Definitions", "FollowUp", "Grant", "ResolveIncident", "Tick"]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """(command name, body) or (name, Problem) each, in the order of the request."""
 
-    items: list[tuple[str, Any]]
+    items: Sequence[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    services: dict[str, ServiceDefinition]
-    apply: bool
+    """All of them are defined, or none."""
+
+    services: Mapping[str, ServiceDefinition]
     single: bool = False
+    if_match: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Grant(Event):
+    """The part of ResourcesGranted that a process needs."""
+
+    dispatch_id: str
     pid: int
+    process_version: int
+    operator: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """What the end of `source` means for `pid`: `child_ended`, `close_children`, `admit_dependents`, `cascade_*`."""
-
-    id: int
-    kind: str
+class Tick(NamedTuple):
     pid: int
-    source: int
 
 
 class ResolveIncident(Model):
@@ -44,4 +49,4 @@ class ResolveIncident(Model):
     context: JsonObject | None = None
     output: JsonObject | None = None
     version: int | None = Field(default=None, ge=1)
-    reason: str | None = None
+    reason: Text | None = None

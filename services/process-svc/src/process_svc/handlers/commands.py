@@ -6,21 +6,22 @@ from typing import Any, Final
 
 import orjson
 from kernel_contracts import process as bodies
-from kernel_contracts.vocabulary import CommandName, ProcessState
+from kernel_contracts.vocabulary import CommandName, OnParentClose, ProcessState
 from kernel_runtime.command import Answer, Command, Result
 from kernel_runtime.problem import Problem, conflict, invalid, not_found
 
 from process_svc import wire
 from process_svc.catalog import check_output
 from process_svc.domain import decisions
-from process_svc.domain.decisions import Decision, Error
 from process_svc.domain.merge import merge
 from process_svc.domain.permissions import may_command
-from process_svc.domain.process import Process, Refusal, Waiting
-from process_svc.handlers.answers import forbidden, problem
-from process_svc.handlers.bodies import Batch, ResolveIncident
-from process_svc.handlers.create import MAX_CONTEXT
-from process_svc.handlers.work import Work
+from process_svc.domain.process import Decision, Process, Refusal, Waiting
+from process_svc.domain.snapshots import intact
+from process_svc.domain.steps import Error
+from process_svc.handlers.answers import forbidden, problem, stored
+from process_svc.handlers.bodies import Batch
+from process_svc.handlers.work import Family, Work
+from process_svc.store.follow_ups import RESUME, SUSPEND
 
 Decide = Callable[[Work, Process, Any, datetime], Decision | Problem]
 
@@ -42,13 +43,18 @@ NAMED: Final[Mapping[CommandName, type[bodies.ProcessCommand]]] = {
 }
 """What can be asked of a process over both doors, and the body of each."""
 
+DONE = Answer()
+_NAMES: Final = {name.value: name for name in CommandName}
+_SMALL_PATCH = 4_096
+"""Characters of a patch that history tells as it is; the snapshots have larger ones."""
+
 
 def handle(work: Work, command: Command, now: datetime) -> Result:
-    done = _carry_out(work, command, CommandName(command.name), command.body, now)
+    done = _carry_out(work, command, _NAMES[command.name], command.body, now)
     if isinstance(done, Problem):
         return done
     if command.envelope is not None:
-        return Answer()
+        return DONE
     return Answer(200, wire.pcb_json(done), {"etag": f'"{done.version}"'})
 
 
@@ -57,12 +63,12 @@ def batch(work: Work, command: Command, now: datetime) -> Result:
     body: Batch = command.body
     items: list[dict[str, Any]] = []
     for name, item in body.items:
-        done = item if isinstance(item, Problem) else _carry_out(work, command, CommandName(name), item, now)
+        done = item if isinstance(item, Problem) else _carry_out(work, command, _NAMES[name], item, now)
         if isinstance(done, Problem):
             items.append({"status": done.status, "problem": done.as_dict()})
         else:
             items.append({"status": 200, "process": wire.pcb(done)})
-    return Answer(200, orjson.dumps({"items": items}, option=orjson.OPT_UTC_Z))
+    return Answer(200, orjson.dumps({"items": items}, option=wire.UTC_Z))
 
 
 def _carry_out(
@@ -71,10 +77,11 @@ def _carry_out(
     process = work.processes.get(body.pid)
     if process is None or process.tenant != command.tenant:
         return not_found("process", body.pid)
-    if command.envelope is None and not may_command(
-        name, command.roles, command.operator, process.operator, process.assigned
-    ):
-        return forbidden(f"{name} process {body.pid}")
+    if command.envelope is None:
+        if not may_command(name, command.roles, command.operator, process.operator, process.assigned):
+            return forbidden(f"{name} process {body.pid}")
+    elif process.ended_by == command.id:
+        return process
     if body.expected_version is not None and body.expected_version != process.version:
         return Problem(
             412,
@@ -87,58 +94,37 @@ def _carry_out(
         return decided
     if isinstance(decided, Refusal):
         return problem(decided)
+    if name in _ENDS and command.envelope is not None:
+        decided.entries[-1].process = decided.process.but(ended_by=command.id)
     done = work.apply(decided, command, now)
-    if getattr(body, "cascade", False) and process.has_children:
-        work.cascade(f"cascade_{name}", done, command.cause)
+    if process.has_children and getattr(body, "cascade", False):
+        work.follow(_CASCADES[name], process.pid, command.cause)
     return done
 
 
-def resolve_incident(work: Work, command: Command, now: datetime) -> Result:
-    body: ResolveIncident = command.body
-    row = work.incidents.get(body.id)
-    if row is None or row["tenant"] != command.tenant:
-        return not_found("incident", body.id)
-    process = work.processes[row["pid"]]
-    if row["state"] != "open" or process.incident != body.id:
-        return conflict("Incident is resolved", f"Incident {body.id} is {row['state']}.", state=row["state"])
-    if not may_command(CommandName.RETRY, command.roles, command.operator):
-        return forbidden("resolve incidents")
-    decided: Decision | Problem
-    match body.action:
-        case "retry":
-            again = bodies.RetryProcess(pid=process.pid, reason=body.reason, context=body.context)
-            decided = _retry(work, process, again, now)
-        case "skip":
-            output = body.output or {}
-            wrong = check_output(work.entry(process), output)
-            decided = wrong or decisions.skip(process, wire.canonical(output), now, body.reason)
-        case "rollback":
-            if body.version is None:
-                return invalid("A rollback needs the version to go back to.", [("/version", "is required")])
-            back = bodies.RollbackProcess(pid=process.pid, version=body.version, reason=body.reason)
-            decided = _rollback(work, process, back, now)
-        case "terminate":
-            decided = decisions.cancel(process, now, body.reason or "its incident was resolved so")
-    if isinstance(decided, Problem):
-        return decided
-    if isinstance(decided, Refusal):
-        return problem(decided)
-    done = work.apply(decided, command, now)
-    return Answer(
-        200,
-        orjson.dumps(
-            {"id": body.id, "state": "resolved", "action": body.action, "process": wire.pcb(done)},
-            option=orjson.OPT_UTC_Z,
-        ),
-    )
+_ENDS: Final = frozenset({CommandName.COMPLETE, CommandName.CANCEL})
+"""Known again by the process itself, without the inbox."""
+_CASCADES: Final = {CommandName.SUSPEND: SUSPEND, CommandName.RESUME: RESUME}
 
 
-def _suspend(_: Work, process: Process, body: bodies.SuspendProcess, __: datetime) -> Decision:
-    return decisions.suspend(process, body.reason, hold=body.hold)
+def _suspend(_: Work, process: Process, body: bodies.SuspendProcess, now: datetime) -> Decision:
+    return decisions.suspend(process, now, body.reason, hold=body.hold)
 
 
 def _resume(work: Work, process: Process, body: bodies.ResumeProcess, now: datetime) -> Decision:
-    return decisions.resume(process, work.outcomes, now, body.reason)
+    return resumed(work, process, now, body.reason)
+
+
+def resumed(work: Work, process: Process, now: datetime, reason: str | None) -> Decision:
+    family = work.families.get(process.pid)
+    waiting = process.waiting
+    children = waiting is not None and family is not None and children_done(waiting, family)
+    service = work.entry(process).service
+    return decisions.resume(process, service, work.outcomes, now, reason, children=children)
+
+
+def children_done(waiting: Waiting, family: Family) -> bool:
+    return decisions.children_done(waiting, family.ended, family.total)
 
 
 def _cancel(_: Work, process: Process, body: bodies.CancelProcess, now: datetime) -> Decision:
@@ -146,14 +132,28 @@ def _cancel(_: Work, process: Process, body: bodies.CancelProcess, now: datetime
 
 
 def _complete(work: Work, process: Process, body: bodies.CompleteProcess, now: datetime) -> Decision | Problem:
-    if process.state is ProcessState.RUNNING:
-        if (wrong := check_output(work.entry(process), body.output)) is not None:
-            return wrong
-        text = _text(body.output, "output")
-        if isinstance(text, Problem):
-            return text
-        return decisions.complete(process, text, now, body.reason)
-    return decisions.complete(process, "{}", now, body.reason)
+    if process.state is not ProcessState.RUNNING:
+        return decisions.complete(process, "{}", now, body.reason)
+    if (wrong := check_output(work.entry(process), body.output)) is not None:
+        return wrong
+    if (family := work.families.get(process.pid)) is not None and (open_ones := _awaited(work, process, family)):
+        return conflict(
+            "Children are not done",
+            f"Process {process.pid} can't be completed before its children of {open_ones}: wait for them.",
+            state=process.state.value,
+        )
+    output = stored(body.output, "output")
+    return output if isinstance(output, Problem) else decisions.complete(process, output, now, body.reason)
+
+
+def _awaited(work: Work, process: Process, family: Family) -> str:
+    """Services of its children that a parent has to wait for, in words."""
+    found = [
+        f"{name} ({number})"
+        for (name, version), number in family.alive.items()
+        if number > 0 and work.definition(process.tenant, name, version).service.on_parent_close is OnParentClose.WAIT
+    ]
+    return ", ".join(found)
 
 
 def _fail(work: Work, process: Process, body: bodies.FailProcess, now: datetime) -> Decision:
@@ -163,12 +163,13 @@ def _fail(work: Work, process: Process, body: bodies.FailProcess, now: datetime)
 
 def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime) -> Decision | Problem:
     target = body.for_
-    timeout = None if body.timeout is None else now + body.timeout
-    until = None
-    if target.timer is not None:
-        until = target.timer.until
-        if target.timer.after is not None:
-            until = now + target.timer.after
+    try:
+        until = None
+        if target.timer is not None:
+            until = target.timer.until if target.timer.after is None else now + target.timer.after
+        timeout = None if body.timeout is None else now + body.timeout
+    except OverflowError:
+        return invalid("That is further away than the calendar goes.", [("/for", "is too far away")])
     waiting = Waiting(
         event_type=None if target.event is None else target.event.type,
         event_key=None if target.event is None else target.event.key,
@@ -176,24 +177,26 @@ def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime)
         children_mode=None if target.children is None else target.children.mode,
         children_count=None if target.children is None else target.children.count,
         timeout=timeout,
-        on_timeout=body.on_timeout.value,
+        on_timeout=body.on_timeout,
     )
-    if waiting.children_mode is not None:
-        if not work.children.get(process.pid):
+    if target.children is not None and process.state is ProcessState.RUNNING:
+        family = work.families.get(process.pid)
+        if family is None:
             return conflict("No children", f"Process {process.pid} has no children to wait for.")
-        ended, total = work.children_counts.get(process.pid, (0, 0))
-        if decisions.children_done(waiting, ended, total):
+        if children_done(waiting, family):
             return conflict(
-                "Children have ended", f"{ended} of {total} children of process {process.pid} have ended already."
+                "Children have ended",
+                f"{family.ended} of {family.total} children of process {process.pid} have ended already.",
             )
     return decisions.wait(process, waiting, body.reason)
 
 
 def _wake(_: Work, process: Process, body: bodies.WakeProcess, now: datetime) -> Decision | Problem:
-    context = _merged(process, body.context)
-    if isinstance(context, Problem):
-        return context
-    return decisions.wake(process, now, body.reason, context)
+    """What the event brought replaces members of the same name: two events must not mix."""
+    if body.context is None or process.state is not ProcessState.WAITING:
+        return decisions.wake(process, now, body.reason)
+    context = stored({**_context(process), **body.context}, "context")
+    return context if isinstance(context, Problem) else decisions.wake(process, now, body.reason, context)
 
 
 def _release(_: Work, process: Process, body: bodies.ReleaseProcess, now: datetime) -> Decision:
@@ -212,25 +215,52 @@ def _assign(_: Work, process: Process, body: bodies.AssignProcess, now: datetime
     return decisions.assign(process, body.operator, now, body.reason)
 
 
+def rolled_back(
+    work: Work, process: Process, version: int, now: datetime, reason: str | None, *, resume: bool
+) -> Decision | Problem:
+    snapshot = work.snapshots.get((process.pid, version))
+    if snapshot is None or version > process.version:
+        return not_found("version", f"{version} of process {process.pid}")
+    if not intact(snapshot):
+        return conflict(
+            "Snapshot is damaged", f"The snapshot of version {snapshot.version} does not fit its hash: not restored."
+        )
+    return decisions.rollback(process, snapshot.context, now, reason, resume=resume)
+
+
 def _rollback(work: Work, process: Process, body: bodies.RollbackProcess, now: datetime) -> Decision | Problem:
-    snapshot = work.snapshots.get((process.pid, body.version))
-    if snapshot is None or body.version > process.version:
-        return not_found("snapshot", f"of process {process.pid} at version {body.version}")
-    return decisions.rollback(process, snapshot.context, now, body.reason, resume=body.resume)
+    return rolled_back(work, process, body.version, now, body.reason, resume=body.resume)
 
 
-def _retry(_: Work, process: Process, body: bodies.RetryProcess, now: datetime) -> Decision | Problem:
-    context = _merged(process, body.context)
-    if isinstance(context, Problem):
-        return context
-    return decisions.retry(process, now, body.reason, context)
+def retried(
+    work: Work, process: Process, patch: Mapping[str, Any] | None, now: datetime, reason: str | None
+) -> Decision | Problem:
+    context = None
+    if patch is not None and process.state is ProcessState.SUSPENDED:
+        merged = stored(merge(_context(process), patch), "context")
+        if isinstance(merged, Problem):
+            return merged
+        context = merged
+    return decisions.retry(process, work.outcomes, now, reason, context)
+
+
+def _retry(work: Work, process: Process, body: bodies.RetryProcess, now: datetime) -> Decision | Problem:
+    return retried(work, process, body.context, now, body.reason)
 
 
 def _set_context(_: Work, process: Process, body: bodies.PatchContext, __: datetime) -> Decision | Problem:
-    context = _merged(process, body.patch)
+    context = stored(merge(_context(process), body.patch), "context")
     if isinstance(context, Problem):
         return context
-    return decisions.set_context(process, context or process.context, body.patch, body.reason)
+    text = wire.canonical(body.patch)
+    patch = body.patch if len(text) <= _SMALL_PATCH else None
+    return decisions.set_context(process, context, patch, body.reason)
+
+
+def _context(process: Process) -> dict[str, Any]:
+    assert process.context is not None
+    found: dict[str, Any] = orjson.loads(process.context)
+    return found
 
 
 _DECIDE: Final[Mapping[CommandName, Decide]] = {
@@ -249,21 +279,3 @@ _DECIDE: Final[Mapping[CommandName, Decide]] = {
     CommandName.RETRY: _retry,
     CommandName.SET_CONTEXT: _set_context,
 }
-
-
-def _merged(process: Process, patch: Any) -> str | Problem | None:
-    if patch is None:
-        return None
-    return _text(merge(orjson.loads(process.context), patch), "context")
-
-
-def _text(value: Any, what: str) -> str | Problem:
-    try:
-        text = wire.canonical(value)
-    except TypeError as error:
-        return invalid(f"{what} can't be stored: {error}", [(f"/{what}", str(error))])
-    if len(text) > MAX_CONTEXT:
-        return Problem(
-            413, f"{what.capitalize()} too large", f"It may have {MAX_CONTEXT:,} bytes; this has {len(text):,}."
-        )
-    return text

@@ -1,11 +1,13 @@
 """Starting processes: one, or up to a thousand, each by its own merits."""
 
+import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+from kernel_contracts.envelope import MAX_DEPTH
 from kernel_contracts.process import CreateProcess
-from kernel_contracts.vocabulary import EntityAccess, ProcessState
+from kernel_contracts.vocabulary import ProcessState
 from kernel_runtime.command import Answer, Command, Result
 from kernel_runtime.problem import Problem, conflict, invalid, not_found
 
@@ -14,12 +16,11 @@ from process_svc.domain import decisions, snapshots
 from process_svc.domain.permissions import may_create
 from process_svc.domain.process import Process, Refusal
 from process_svc.domain.service import Service
-from process_svc.handlers.answers import forbidden, problem
+from process_svc.handlers.answers import forbidden, problem, stored
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.work import Work
 
-MAX_CONTEXT = 256 * 1024
-MAX_PID = 2**63 - 1
+DONE = Answer()
 
 
 def create(work: Work, command: Command, now: datetime) -> Result:
@@ -27,6 +28,8 @@ def create(work: Work, command: Command, now: datetime) -> Result:
     made = _create(work, command, command.body, now)
     if isinstance(made, Problem):
         return made
+    if command.envelope is not None:
+        return DONE
     process, status = made
     headers = {"etag": f'"{process.version}"', "location": f"/v1/processes/{process.pid}"}
     return Answer(status, wire.pcb_json(process), headers)
@@ -42,78 +45,82 @@ def create_batch(work: Work, command: Command, now: datetime) -> Result:
             items.append({"status": made.status, "problem": made.as_dict()})
         else:
             items.append({"status": made[1], "process": wire.pcb(made[0])})
-    return Answer(200, orjson.dumps({"items": items}, option=orjson.OPT_UTC_Z))
+    return Answer(200, orjson.dumps({"items": items}, option=wire.UTC_Z))
 
 
 def _create(work: Work, command: Command, body: CreateProcess, now: datetime) -> tuple[Process, int] | Problem:
     if command.envelope is None and not may_create(command.roles):
         return forbidden("start processes")
+    if command.cause.depth > MAX_DEPTH:
+        return conflict("Chain of causes too long", f"This is caused by a chain of more than {MAX_DEPTH} messages.")
     tenant = command.tenant
-    if body.key is not None and (taken := work.keys.get((tenant, body.key))) is not None:
-        return _again(work.processes[taken], body)
-    version = body.service_version or work.latest.get((tenant, body.service))
-    if version is None or (tenant, body.service) not in work.latest:
-        return not_found("service", body.service)
-    if version > work.latest[tenant, body.service]:
-        return not_found("service", f"{body.service} in version {version}")
-    entry = work.catalog.get(tenant, body.service, version)
-    if (wrong := _entity_problem(entry.service, body)) is not None:
+    key_hash = None
+    if body.key is not None:
+        key_hash = _fingerprint(body)
+        if (taken := work.keys.get((tenant, body.key))) is not None:
+            return _again(work.processes[taken], body.key, key_hash)
+    service = _service(work, tenant, body)
+    if isinstance(service, Problem):
+        return service
+    if (wrong := _entity_problem(service, body)) is not None:
         return wrong
-    parent = _relative(work, tenant, body.parent)
-    if isinstance(parent, Problem):
-        return parent
-    if parent is not None and parent.state is ProcessState.TERMINATED:
-        return conflict("Parent has ended", f"Process {parent.pid} is TERMINATED and can't get children.")
-    before = [_relative(work, tenant, pid) for pid in dict.fromkeys(body.after)]
-    for each in before:
-        if isinstance(each, Problem):
-            return each
-    try:
-        context = wire.canonical(body.context)
-    except TypeError as error:
-        return invalid(f"context can't be stored: {error}", [("/context", str(error))])
-    if len(context) > MAX_CONTEXT:
-        return Problem(
-            413,
-            "Context too large",
-            f"A context may have {MAX_CONTEXT:,} bytes; this has {len(context):,}. Keep large data elsewhere and refer to it.",
-        )
-    process = _new(work.next_pid(), tenant, entry.service, body, context, parent, now)
+    relatives = _relatives(work, tenant, body)
+    if isinstance(relatives, Problem):
+        return relatives
+    parent, before = relatives
+    context = stored(body.context, "context")
+    if isinstance(context, Problem):
+        return context
+    process = _new(work.memory.pids.next(), tenant, service, body, key_hash, context, parent, now)
     decided = decisions.create(process, work.outcomes, now)
     if isinstance(decided, Refusal):
         return problem(decided)
-    made = work.apply(decided, command, now)
     if parent is not None and not parent.has_children:
-        work.mark(work.processes[parent.pid], children=True)
+        work.mark(parent.pid, has_children=True)
     for each in before:
-        if isinstance(each, Process) and each.state is not ProcessState.TERMINATED:
-            work.mark(work.processes[each.pid], dependents=True)
+        if not each.has_dependents:
+            work.mark(each.pid, has_dependents=True)
+    made = work.apply(decided, command, now)
     if body.key is not None:
         work.keys[tenant, body.key] = made.pid
     return made, 201
 
 
-def _again(process: Process, body: CreateProcess) -> tuple[Process, int] | Problem:
-    entity = None if body.entity is None else (body.entity.type, body.entity.id)
-    there = None if process.entity_type is None else (process.entity_type, process.entity_id)
-    if process.service == body.service and entity == there:
+def _fingerprint(body: CreateProcess) -> bytes:
+    """The same request has the same, in whatever way it is written."""
+    text = orjson.dumps(body.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _again(process: Process, key: str, key_hash: bytes) -> tuple[Process, int] | Problem:
+    if process.key_hash == key_hash:
         return process, 200
     return conflict(
         "Key is taken",
-        f"The key {body.key!r} belongs to process {process.pid}, which is another one ({process.service}). Use a new key.",
+        f"The key {key!r} made process {process.pid} ({process.service}) by another request. Use a new key.",
         pid=process.pid,
     )
 
 
+def _service(work: Work, tenant: str, body: CreateProcess) -> Service | Problem:
+    latest = work.latest.get((tenant, body.service))
+    if latest is None:
+        return not_found("service", body.service)
+    version = body.service_version or latest
+    if version > latest:
+        return not_found("service", f"{body.service} in version {version}")
+    return work.definition(tenant, body.service, version).service
+
+
 def _entity_problem(service: Service, body: CreateProcess) -> Problem | None:
-    if body.entity is None:
-        if service.entity_access is EntityAccess.EXCLUSIVE or service.entity_type is not None:
-            return invalid(
-                f"The service {service.name} works on an entity of type {service.entity_type!r}: name it in `entity`.",
-                [("/entity", "is required by the service")],
-            )
+    if service.entity_type is None:
         return None
-    if service.entity_type is not None and body.entity.type != service.entity_type:
+    if body.entity is None:
+        return invalid(
+            f"The service {service.name} works on an entity of type {service.entity_type!r}: name it in `entity`.",
+            [("/entity", "is required by the service")],
+        )
+    if body.entity.type != service.entity_type:
         return invalid(
             f"The service {service.name} works on entities of type {service.entity_type!r}, not {body.entity.type!r}.",
             [("/entity/type", f"must be {service.entity_type!r}")],
@@ -121,17 +128,37 @@ def _entity_problem(service: Service, body: CreateProcess) -> Problem | None:
     return None
 
 
-def _relative(work: Work, tenant: str, pid: int | None) -> Process | Problem | None:
-    if pid is None:
-        return None
-    process = work.processes.get(pid)
-    if process is None or process.tenant != tenant:
-        return not_found("process", pid)
-    return process
+def _relatives(work: Work, tenant: str, body: CreateProcess) -> tuple[Process | None, list[Process]] | Problem:
+    """Its parent and its predecessors."""
+    parent = None
+    if body.parent is not None:
+        parent = work.processes.get(body.parent)
+        if parent is None or parent.tenant != tenant:
+            return _unknown("parent", body.parent)
+        if parent.state is ProcessState.TERMINATED:
+            return conflict("Parent has ended", f"Process {parent.pid} is TERMINATED and can't get children.")
+    before = []
+    for index, pid in enumerate(body.after):
+        process = work.processes.get(pid)
+        if process is None or process.tenant != tenant:
+            return _unknown(f"after/{index}", pid)
+        before.append(process)
+    return parent, before
+
+
+def _unknown(where: str, pid: int) -> Problem:
+    return invalid(f"There is no process {pid}.", [(f"/{where}", f"There is no process {pid}.")])
 
 
 def _new(
-    pid: int, tenant: str, service: Service, body: CreateProcess, context: str, parent: Process | None, now: datetime
+    pid: int,
+    tenant: str,
+    service: Service,
+    body: CreateProcess,
+    key_hash: bytes | None,
+    context: str,
+    parent: Process | None,
+    now: datetime,
 ) -> Process:
     due = body.due
     if due is None and service.due_in is not None:
@@ -139,6 +166,7 @@ def _new(
     duration = service.expected_duration
     if body.expected_duration is not None:
         duration = body.expected_duration.total_seconds()
+    entity = body.entity
     return Process(
         pid=pid,
         tenant=tenant,
@@ -147,20 +175,22 @@ def _new(
         outcome=None,
         service=service.name,
         service_version=service.version,
-        entity_type=None if body.entity is None else body.entity.type,
-        entity_id=None if body.entity is None else body.entity.id,
-        operator=None,
+        entity_type=None if entity is None else entity.type,
+        entity_id=None if entity is None else entity.id,
+        operator=body.operator,
         assigned=body.operator,
         priority=service.priority if body.priority is None else body.priority,
         queue=body.queue or service.queue,
         key=body.key,
+        key_hash=key_hash,
         parent=body.parent,
-        root=pid if parent is None else parent.root or parent.pid,
+        root=pid if parent is None else parent.root,
         after=tuple(dict.fromkeys(body.after)),
         after_mode=body.after_mode,
         after_on=body.after_on,
         attempt=1,
         dispatch_id=None,
+        held=False,
         created_at=now,
         ready_at=None,
         started_at=None,
@@ -168,6 +198,7 @@ def _new(
         not_before=body.not_before,
         not_after=body.not_after,
         due=due,
+        run_until=None,
         expected_duration=duration,
         context=context,
         context_version=1,
@@ -175,7 +206,9 @@ def _new(
         output=None,
         waiting=None,
         suspended_from=None,
+        suspended_at=None,
         incident=None,
         has_children=False,
         has_dependents=False,
+        ended_by=None,
     )

@@ -1,133 +1,111 @@
-"""What the kernel tells itself: grants, time, and what the end of one process means for its relatives."""
+"""What the kernel tells itself: grants, time, and what the change of one process means for its relatives."""
 
 from datetime import datetime
 
-import orjson
-from kernel_contracts import message_types as types
-from kernel_contracts.resource import ResourcesGranted
-from kernel_contracts.topics import PROCESS_EVENTS
-from kernel_contracts.vocabulary import Give, OnParentClose, ProcessState
-from kernel_runtime.command import Answer, Command, Result, message
+from kernel_contracts.vocabulary import OnParentClose, ProcessState
+from kernel_runtime.command import Answer, Command, Result
 
 from process_svc import wire
 from process_svc.domain import decisions
+from process_svc.domain.due import tick as due
 from process_svc.domain.process import Change, Process, Refusal
-from process_svc.handlers.bodies import FollowUp, Tick
+from process_svc.handlers.bodies import FollowUp, Grant, Tick
+from process_svc.handlers.commands import children_done, resumed
 from process_svc.handlers.work import Work
+from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, PART, RESUME, SUSPEND
 
 DONE = Answer()
 
 
 def dispatch(work: Work, command: Command, now: datetime) -> Result:
     """A grant: RUNNING, or DispatchRefused where the process has moved on; the same grant again does nothing."""
-    grant: ResourcesGranted = command.body
+    grant: Grant = command.body
     process = work.processes.get(grant.pid)
-    if process is None:
-        _refuse_dispatch(work, command, grant, None, "there is no such process", now)
+    if process is None or process.tenant != command.tenant:
+        _refuse(work, command, grant, None, "there is no such process", now)
         return DONE
-    decided = decisions.dispatch(process, grant.dispatch_id, grant.process_version, grant.operator, now)
+    timeout = work.entry(process).service.timeout
+    decided = decisions.dispatch(process, grant.dispatch_id, grant.process_version, grant.operator, timeout, now)
     if isinstance(decided, Refusal):
-        if process.dispatch_id == grant.dispatch_id:
-            return DONE
-        reason = f"it is {process.state} at version {process.version}"
-        _refuse_dispatch(work, command, grant, process, reason, now)
+        _refuse(work, command, grant, process, f"it is {process.state} at version {process.version}", now)
     elif decided is not None:
         work.apply(decided, command, now)
     return DONE
 
 
+def _refuse(work: Work, command: Command, grant: Grant, process: Process | None, reason: str, now: datetime) -> None:
+    work.messages.append(
+        wire.dispatch_refused(
+            grant.pid, grant.dispatch_id, process, reason, tenant=command.tenant, at=now, cause=command.cause
+        )
+    )
+
+
 def tick(work: Work, command: Command, now: datetime) -> Result:
+    """Whatever time has made due for one process."""
     body: Tick = command.body
     process = work.processes.get(body.pid)
     if process is not None:
-        change = decisions.tick(process, work.entry(process).service, work.outcomes, now)
-        if isinstance(change, Change):
-            work.apply(change, command, now)
+        _apply(work, command, due(process, work.entry(process).service, work.outcomes, now), now)
     return DONE
 
 
 def follow_up(work: Work, command: Command, now: datetime) -> Result:
+    """Carried out by whoever takes its row: once, however often it is sent."""
     body: FollowUp = command.body
-    if body.id not in work.pending_follow_ups:
+    if body.id not in work.taken or (process := work.processes.get(body.pid)) is None:
         return DONE
-    process = work.processes.get(body.pid)
-    if process is None:
+    if body.kind == JOIN:
+        _join(work, command, process, now)
         return DONE
-    match body.kind:
-        case "child_ended":
-            _child_ended(work, command, process, now)
-        case "close_children":
-            for child in _alive_children(work, process.pid):
-                _close(work, command, child, now)
-        case "admit_dependents":
-            for pid in work.dependents.get(process.pid, ()):
-                change = decisions.admit(work.processes[pid], work.outcomes, now)
-                if change is not None:
-                    work.apply(change, command, now)
-        case "cascade_suspend" | "cascade_resume":
-            for child in _alive_children(work, process.pid):
-                _cascade(work, command, child, body.kind, now)
+    relatives = work.relatives[body.id]
+    for pid in relatives:
+        relative = work.processes[pid]
+        if relative.state is not ProcessState.TERMINATED:
+            _RELATIVE[body.kind](work, command, relative, now)
+    if len(relatives) == PART:
+        work.follow(body.kind, body.pid, command.cause, relatives[-1])
     return DONE
 
 
-def _child_ended(work: Work, command: Command, parent: Process, now: datetime) -> None:
-    if parent.state is not ProcessState.WAITING or parent.waiting is None:
+def _join(work: Work, command: Command, parent: Process, now: datetime) -> None:
+    """Children have ended: the parent goes on where it waited for them."""
+    family, waiting = work.families.get(parent.pid), parent.waiting
+    if parent.state is not ProcessState.WAITING or waiting is None or family is None:
         return
-    ended, total = work.children_counts.get(parent.pid, (0, 0))
-    if decisions.children_done(parent.waiting, ended, total):
-        _apply(work, command, decisions.wake(parent, now, f"{ended} of {total} children have ended"), now)
+    if children_done(waiting, family):
+        reason = f"{family.ended} of {family.total} children have ended"
+        _apply(work, command, decisions.wake(parent, now, reason), now)
 
 
 def _close(work: Work, command: Command, child: Process, now: datetime) -> None:
-    match work.entry(child).service.on_parent_close:
-        case OnParentClose.CANCEL:
-            _apply(work, command, decisions.cancel(child, now, f"its parent {child.parent} has ended"), now)
-        case OnParentClose.DETACH:
-            work.detach(child)
-        case OnParentClose.WAIT:
-            pass
+    """Its parent has ended. One that is detached, or that a parent should have waited for, lives on."""
+    if work.entry(child).service.on_parent_close is OnParentClose.CANCEL:
+        _apply(work, command, decisions.cancel(child, now, f"its parent {child.parent} has ended"), now)
 
 
-def _cascade(work: Work, command: Command, child: Process, kind: str, now: datetime) -> None:
-    if kind == "cascade_suspend" and child.state is not ProcessState.SUSPENDED:
-        _apply(work, command, decisions.suspend(child, "its parent was suspended"), now)
-    elif kind == "cascade_resume" and child.state is ProcessState.SUSPENDED and child.incident is None:
-        _apply(work, command, decisions.resume(child, work.outcomes, now, "its parent was resumed"), now)
+def _admit(work: Work, command: Command, successor: Process, now: datetime) -> None:
+    _apply(work, command, decisions.admit(successor, work.outcomes, now), now)
+
+
+def _suspend(work: Work, command: Command, child: Process, now: datetime) -> None:
+    if child.state is not ProcessState.SUSPENDED:
+        _apply(work, command, decisions.suspend(child, now, f"its parent {child.parent} was suspended"), now)
     if child.has_children:
-        work.cascade(kind, child, command.cause)
+        work.follow(SUSPEND, child.pid, command.cause)
 
 
-def _alive_children(work: Work, pid: int) -> list[Process]:
-    found = (work.processes[child] for child in work.children.get(pid, ()))
-    return [child for child in found if child.state is not ProcessState.TERMINATED and child.parent == pid]
+def _resume(work: Work, command: Command, child: Process, now: datetime) -> None:
+    """What needs someone stays as it is."""
+    if child.state is ProcessState.SUSPENDED and child.incident is None:
+        _apply(work, command, resumed(work, child, now, f"its parent {child.parent} was resumed"), now)
+    if child.has_children:
+        work.follow(RESUME, child.pid, command.cause)
 
 
-def _apply(work: Work, command: Command, decided: Change | Refusal, now: datetime) -> None:
+_RELATIVE = {CLOSE: _close, ADMIT: _admit, SUSPEND: _suspend, RESUME: _resume}
+
+
+def _apply(work: Work, command: Command, decided: Change | Refusal | None, now: datetime) -> None:
     if isinstance(decided, Change):
         work.apply(decided, command, now)
-
-
-def _refuse_dispatch(
-    work: Work, command: Command, grant: ResourcesGranted, process: Process | None, reason: str, now: datetime
-) -> None:
-    body = {
-        "pid": grant.pid,
-        "dispatch_id": grant.dispatch_id,
-        "state": None if process is None else process.state.value,
-        "reason": reason,
-    }
-    work.messages.append(
-        message(
-            PROCESS_EVENTS,
-            str(grant.pid),
-            orjson.dumps(body),
-            id=f"{grant.dispatch_id}.refused",
-            type=types.DISPATCH_REFUSED,
-            source=wire.SOURCE,
-            at=now,
-            tenant=command.tenant,
-            cause=command.cause,
-            dispatch=grant.dispatch_id,
-            give=Give.RUNNING.value,
-        )
-    )

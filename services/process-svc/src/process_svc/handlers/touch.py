@@ -1,30 +1,37 @@
 """What a batch of commands touches, found before anything is loaded."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_contracts.process import (
     CreateProcess,
+    FailProcess,
+    PatchContext,
     ProcessCommand,
+    ResumeProcess,
+    RetryProcess,
     RollbackProcess,
+    WakeProcess,
 )
-from kernel_contracts.resource import ResourcesGranted
 from kernel_runtime.command import Command
 
-from process_svc.handlers.bodies import Batch, Definitions, FollowUp, ResolveIncident, Tick
+from process_svc.handlers.bodies import Batch, Definitions, FollowUp, Grant, ResolveIncident, Tick
 
 
 @dataclass(slots=True)
 class Touched:
     pids: set[int] = field(default_factory=set)
+    whole: set[int] = field(default_factory=set)
+    """Processes whose context is needed, however large."""
     creates: list[tuple[str, CreateProcess]] = field(default_factory=list)
     """(tenant, body)"""
     snapshots: list[tuple[int, int]] = field(default_factory=list)
-    parents: set[int] = field(default_factory=set)
-    """Processes whose children matter."""
+    """(pid, version)"""
     follow_ups: list[FollowUp] = field(default_factory=list)
-    incidents: list[int] = field(default_factory=list)
+    incidents: dict[int, int | None] = field(default_factory=dict)
+    """id -> the version to go back to"""
     definitions: set[tuple[str, str]] = field(default_factory=set)
     may_fail: int = 0
     """How many incidents there may be."""
@@ -33,38 +40,72 @@ class Touched:
 def touched(commands: Sequence[Command]) -> Touched:
     found = Touched()
     for command in commands:
-        _add(found, command.tenant, command.name, command.body)
+        body = command.body
+        _ADD[type(body)](found, command.tenant, body)
+        if command.envelope is None and isinstance(body, ProcessCommand):
+            found.whole.add(body.pid)
     return found
 
 
-def _add(found: Touched, tenant: str, name: str, body: Any) -> None:
-    match body:
-        case CreateProcess():
-            found.creates.append((tenant, body))
-            if body.parent is not None:
-                found.pids.add(body.parent)
-            found.pids.update(body.after)
-            found.may_fail += bool(body.after)
-        case Batch():
-            for item_name, item in body.items:
-                _add(found, tenant, item_name, item)
-        case ProcessCommand():
-            found.pids.add(body.pid)
-            if isinstance(body, RollbackProcess):
-                found.snapshots.append((body.pid, body.version))
-            if name == "wait":
-                found.parents.add(body.pid)
-            found.may_fail += name == "fail"
-        case ResourcesGranted():
-            found.pids.add(body.pid)
-        case Tick():
-            found.pids.add(body.pid)
-            found.may_fail += 1
-        case FollowUp():
-            found.follow_ups.append(body)
-            found.pids.add(body.pid)
-            found.may_fail += 1
-        case ResolveIncident():
-            found.incidents.append(body.id)
-        case Definitions():
-            found.definitions.update((tenant, each) for each in body.services)
+def _create(found: Touched, tenant: str, body: CreateProcess) -> None:
+    found.creates.append((tenant, body))
+    if body.parent is not None:
+        found.pids.add(body.parent)
+    if body.after:
+        found.pids.update(body.after)
+
+
+def _command(found: Touched, tenant: str, body: ProcessCommand) -> None:
+    found.pids.add(body.pid)
+
+
+def _may_fail(found: Touched, tenant: str, body: Any) -> None:
+    found.pids.add(body.pid)
+    found.may_fail += 1
+
+
+def _changes_context(found: Touched, tenant: str, body: Any) -> None:
+    found.pids.add(body.pid)
+    found.whole.add(body.pid)
+
+
+def _rollback(found: Touched, tenant: str, body: RollbackProcess) -> None:
+    found.pids.add(body.pid)
+    found.snapshots.append((body.pid, body.version))
+
+
+def _batch(found: Touched, tenant: str, body: Batch) -> None:
+    for _, item in body.items:
+        if (add := _ADD.get(type(item))) is not None:
+            add(found, tenant, item)
+
+
+def _follow_up(found: Touched, tenant: str, body: FollowUp) -> None:
+    found.follow_ups.append(body)
+    found.pids.add(body.pid)
+
+
+def _resolve(found: Touched, tenant: str, body: ResolveIncident) -> None:
+    found.incidents[body.id] = body.version
+
+
+def _define(found: Touched, tenant: str, body: Definitions) -> None:
+    found.definitions.update((tenant, name) for name in body.services)
+
+
+def _descendants(kind: type[Any]) -> list[type[Any]]:
+    return [kind, *itertools.chain.from_iterable(map(_descendants, type.__subclasses__(kind)))]
+
+
+_ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
+    **dict.fromkeys(_descendants(ProcessCommand), _command),
+    CreateProcess: _create,
+    RollbackProcess: _rollback,
+    **dict.fromkeys((WakeProcess, RetryProcess, PatchContext), _changes_context),
+    Grant: _command,
+    **dict.fromkeys((Tick, FailProcess, ResumeProcess), _may_fail),
+    Batch: _batch,
+    FollowUp: _follow_up,
+    ResolveIncident: _resolve,
+    Definitions: _define,
+}

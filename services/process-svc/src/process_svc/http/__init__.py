@@ -4,16 +4,16 @@ from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
 from starlette.routing import BaseRoute
 
-from process_svc.http import commands, incidents, operators, reads, services
-from process_svc.http.checks import routes as check_routes
+from process_svc.http import checks, commands, incidents, operators, reads, services
+from process_svc.settings import Settings
 
 
-def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
+def routes(database: Database, pipeline: Pipeline, settings: Settings) -> list[BaseRoute]:
     return [
         *services.routes(database, pipeline),
         *commands.routes(pipeline),
-        *reads.routes(database),
+        *reads.routes(database, settings.tree_limit),
         *incidents.routes(database, pipeline),
         *operators.routes(database),
-        *check_routes(database),
+        *checks.routes(database),
     ]

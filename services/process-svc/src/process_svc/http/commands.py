@@ -43,16 +43,16 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
         if model is None:
             raise ProblemError(not_found("command", name))
         who = caller(request)
-        pid = path_int(request, "pid", "process")
+        pid = _pid(request)
         content, raw = await read(request, model, pid=pid, **_expected(who.if_match))
         return respond(await pipeline.submit(command(who, name, content, raw, target=f"{pid}|{who.if_match}")))
 
     async def patch_context(request: Request) -> Response:
         who = caller(request)
-        pid = path_int(request, "pid", "process")
-        raw = await body(request)
-        patch = _object(raw)
-        content = PatchContext(pid=pid, patch=patch, expected_version=who.if_match)
+        pid, raw = _pid(request), await body(request)
+        content = _valid(PatchContext, {"pid": pid, "patch": _object(raw), **_expected(who.if_match)})
+        if isinstance(content, Problem):
+            raise ProblemError(content)
         return respond(await pipeline.submit(command(who, "set_context", content, raw, target=f"{pid}|{who.if_match}")))
 
     return [
@@ -62,6 +62,13 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
         Route("/v1/processes/{pid}/context", patch_context, methods=["PATCH"]),
         Route("/v1/processes/{pid}/{command}", one, methods=["POST"]),
     ]
+
+
+def _pid(request: Request) -> int:
+    pid = path_int(request, "pid", "process")
+    if pid < 1:
+        raise ProblemError(not_found("process", pid))
+    return pid
 
 
 def _expected(version: int | None) -> dict[str, int]:
@@ -89,7 +96,7 @@ def _valid(model: type[BaseModel], item: Any) -> Any:
     try:
         return model.model_validate(item)
     except ValidationError as error:
-        return validation_problem(error)
+        return validation_problem(error, item)
 
 
 def _named(item: Any) -> tuple[str, Any]:

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from kernel_contracts.vocabulary import ProcessState
 from kernel_runtime.problem import ProblemError, invalid
 from starlette.requests import Request
+from starlette.responses import Response
 
 from process_svc.store.queries import SORTS, Filter, decode_cursor
 
 _TEXTS = {
     "service": "service = {}",
-    "operator": "coalesce(operator, assigned) = {}",
+    "operator": "operator = {}",
     "queue": "queue = {}",
     "entity_type": "entity_type = {}",
     "entity_id": "entity_id = {}",
@@ -26,6 +28,16 @@ CONTEXT = "context."
 
 def wrong(name: str, message: str) -> ProblemError:
     return ProblemError(invalid(f"{name}: {message}", [(f"/query/{name}", message)]))
+
+
+def reply(value: Any) -> Response:
+    return Response(orjson.dumps(value, option=orjson.OPT_UTC_Z), media_type="application/json")
+
+
+def part(items: Sequence[Any], following: str | None, total: int | None) -> Response:
+    """One page of a list; `total` where it was asked for."""
+    answer: dict[str, Any] = {"items": items, "next": following}
+    return reply(answer if total is None else answer | {"total": total})
 
 
 def filters(request: Request, tenant: str) -> Filter:
@@ -77,6 +89,16 @@ def limit(request: Request) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 500:
         raise wrong("limit", "must be 1 to 500")
     return int(text)
+
+
+def counted(request: Request) -> bool:
+    return boolean("count", request.query_params.get("count", "false"))
+
+
+def position(request: Request) -> int:
+    """The cursor of a list that is paged by a number."""
+    text = request.query_params.get("cursor", "0")
+    return min(number("cursor", text), 2**31 - 1)
 
 
 def number(name: str, value: str) -> int:

@@ -1,9 +1,10 @@
-"""Reading processes: the list, one, its history, snapshots and tree."""
+"""Reading processes: the list, one, its history, snapshots and family."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from kernel_runtime.database import Database
+from kernel_runtime.database import Connection, Database
 from kernel_runtime.http import caller, path_int
 from kernel_runtime.problem import ProblemError, not_found
 from starlette.requests import Request
@@ -13,74 +14,66 @@ from starlette.routing import BaseRoute, Route
 from process_svc import wire
 from process_svc.domain.difference import difference
 from process_svc.domain.process import Process
-from process_svc.domain.snapshots import Snapshot, first_broken
 from process_svc.http import query
-from process_svc.store import queries
-
-TREE = 10_000
-
-
-def reply(value: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(value, option=orjson.OPT_UTC_Z), headers=headers, media_type="application/json")
+from process_svc.http.query import reply
+from process_svc.store import histories, queries
 
 
-def routes(database: Database) -> list[BaseRoute]:
-    async def known(connection: Any, request: Request) -> Process:
-        pid = path_int(request, "pid", "process")
-        process = await queries.one(connection, caller(request).tenant, pid)
-        if process is None:
-            raise ProblemError(not_found("process", pid))
-        return process
-
+def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
     async def listed(request: Request) -> Response:
         found = query.filters(request, caller(request).tenant)
         limit, sort, descending, cursor = query.paging(request)
-        counted = query.boolean("count", request.query_params.get("count", "false"))
         async with database.connection() as connection:
             page = await queries.page(connection, found, sort, descending, cursor, limit + 1)
-            total = await queries.count(connection, found) if counted else None
-        more = len(page) > limit
-        answer: dict[str, Any] = {
-            "items": [wire.pcb(process) for process in page[:limit]],
-            "next": queries.encode_cursor(page[limit - 1], sort) if more else None,
-        }
-        return reply(answer if total is None else answer | {"total": total})
+            total = await queries.count(connection, found) if query.counted(request) else None
+        following = queries.encode_cursor(page[limit - 1], sort) if len(page) > limit else None
+        return query.part([wire.pcb(process) for process in page[:limit]], following, total)
 
     async def one(request: Request) -> Response:
         async with database.connection() as connection:
-            process = await known(connection, request)
+            process = await _known(connection, request)
         return Response(wire.pcb_json(process), headers={"etag": f'"{process.version}"'}, media_type="application/json")
 
     async def history(request: Request) -> Response:
+        limit, after = query.limit(request), query.position(request)
         async with database.connection() as connection:
-            process = await known(connection, request)
-            items = await queries.history(connection, process.pid)
-        return reply({"items": items, "next": None})
+            process = await _known(connection, request)
+            rows = await histories.journal(connection, process.pid, after, limit + 1)
+        following = str(rows[limit - 1]["version"]) if len(rows) > limit else None
+        return query.part(rows[:limit], following, process.version if query.counted(request) else None)
 
     async def snapshots(request: Request) -> Response:
+        limit, after = query.limit(request), query.position(request)
         async with database.connection() as connection:
-            process = await known(connection, request)
-            rows = await queries.snapshots(connection, process.pid)
-        broken = _broken(rows)
-        return reply({"items": [_snapshot(row, broken) for row in rows], "next": None})
+            process = await _known(connection, request)
+            found = await histories.chain(connection, process.pid)
+            page = [each for each in found if each["version"] > after][: limit + 1]
+            contexts = await histories.contexts(connection, process.pid, [each["version"] for each in page[:limit]])
+        broken = _broken(found)
+        items = [_snapshot(each, contexts[each["version"]], broken) for each in page[:limit]]
+        following = str(page[limit - 1]["version"]) if len(page) > limit else None
+        return query.part(items, following, len(found) if query.counted(request) else None)
 
     async def snapshot(request: Request) -> Response:
         version = path_int(request, "version", "snapshot")
         against = request.query_params.get("against")
+        other = None if against is None else query.number("against", against)
         async with database.connection() as connection:
-            process = await known(connection, request)
-            rows = await queries.snapshots(connection, process.pid)
-        found = _valid_at(rows, version, process)
-        if against is None:
-            return reply(_snapshot(found, _broken(rows)))
-        other = _valid_at(rows, query.number("against", against), process)
-        return reply(difference(orjson.loads(other["context"]), orjson.loads(found["context"])))
+            process = await _known(connection, request)
+            found = await histories.chain(connection, process.pid)
+            here = _valid_at(found, version, process)
+            there = here if other is None else _valid_at(found, other, process)
+            contexts = await histories.contexts(connection, process.pid, [here["version"], there["version"]])
+        after = contexts[here["version"]]
+        if other is None:
+            return reply(_snapshot(here, after, _broken(found)))
+        return reply(difference(orjson.loads(contexts[there["version"]]), orjson.loads(after)))
 
     async def tree(request: Request) -> Response:
         async with database.connection() as connection:
-            process = await known(connection, request)
-            members = await queries.family(connection, process.tenant, process.pid, TREE)
-        return reply(_nested(process.pid, members))
+            process = await _known(connection, request)
+            members = await queries.family(connection, process.tenant, process.root, tree_limit + 1)
+        return reply(_nested(process.root, members[:tree_limit]) | {"truncated": len(members) > tree_limit})
 
     return [
         Route("/v1/processes", listed, methods=["GET"]),
@@ -92,32 +85,42 @@ def routes(database: Database) -> list[BaseRoute]:
     ]
 
 
-def _valid_at(rows: list[Any], version: int, process: Process) -> Any:
+async def _known(connection: Connection, request: Request) -> Process:
+    pid = path_int(request, "pid", "process")
+    process = await queries.one(connection, caller(request).tenant, pid)
+    if process is None:
+        raise ProblemError(not_found("process", pid))
+    return process
+
+
+def _valid_at(rows: Sequence[Any], version: int, process: Process) -> Any:
     before = [row for row in rows if row["version"] <= version]
     if not before or version > process.version:
-        raise ProblemError(not_found("snapshot", f"of process {process.pid} at version {version}"))
+        raise ProblemError(not_found("version", f"{version} of process {process.pid}"))
     return before[-1]
 
 
-def _broken(rows: list[Any]) -> int | None:
-    return first_broken(
-        Snapshot(row["pid"], row["version"], row["context"], row["hash"], row["previous_hash"]) for row in rows
-    )
+def _broken(rows: Sequence[Any]) -> int | None:
+    """The first version that does not verify."""
+    return next((row["version"] for row in rows if not row["verified"]), None)
 
 
-def _snapshot(row: Any, broken: int | None) -> dict[str, Any]:
+def _snapshot(row: Any, context: str, broken: int | None) -> dict[str, Any]:
+    first = not any(row["previous_hash"])
     return {
         "version": row["version"],
         "at": row["at"],
-        "context": orjson.Fragment(row["context"]),
+        "context": orjson.Fragment(context),
         "hash": row["hash"].hex(),
-        "previous_hash": row["previous_hash"].hex(),
+        "previous_hash": None if first else row["previous_hash"].hex(),
         "verified": broken is None or row["version"] < broken,
     }
 
 
-def _nested(root: int, members: list[Process]) -> dict[str, Any]:
-    nodes = {process.pid: wire.pcb(process) | {"children": []} for process in members}
+def _nested(root: int, members: Sequence[Process]) -> dict[str, Any]:
+    nodes: dict[int, dict[str, Any]] = {}
+    for process in members:
+        nodes[process.pid] = {**wire.pcb(process), "context": None, "children": []}
     for process in members:
         if process.pid != root and process.parent in nodes:
             nodes[process.parent]["children"].append(nodes[process.pid])

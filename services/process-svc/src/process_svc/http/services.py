@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from process_svc.catalog import fingerprint
 from process_svc.handlers.bodies import Definitions
-from process_svc.handlers.services import told
+from process_svc.handlers.services import difference, refusal, told
 from process_svc.http import query
 from process_svc.store import services as store
 
@@ -35,14 +36,27 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         except ValidationError as error:
             raise ProblemError(validation_problem(error)) from None
         content, raw = await read(request, ServiceDefinition)
-        body = Definitions({name: content}, apply=True, single=True)
-        return respond(await pipeline.submit(command(caller(request), "define_services", body, raw, target=name)))
+        who = caller(request)
+        body = Definitions({name: content}, single=True, if_match=who.if_match)
+        return respond(
+            await pipeline.submit(command(who, "define_services", body, raw, target=f"{name}|{who.if_match}"))
+        )
 
-    async def several(request: Request) -> Response:
-        apply = request.url.path.endswith(":apply")
+    async def check(request: Request) -> Response:
+        """What applying would do; nothing is done."""
+        who = caller(request)
+        content, _ = await read(request, ServicesDocument)
+        if (wrong := refusal(who.roles, content.services)) is not None:
+            raise ProblemError(wrong)
+        async with database.connection() as connection:
+            known = await store.newest(connection, [(who.tenant, name) for name in content.services])
+        wanted = {name: fingerprint(definition) for name, definition in content.services.items()}
+        return json_response(difference(wanted, {name: known.get((who.tenant, name)) for name in wanted}))
+
+    async def apply(request: Request) -> Response:
         content, raw = await read(request, ServicesDocument)
-        body = Definitions(content.services, apply=apply)
-        return respond(await pipeline.submit(command(caller(request), "define_services", body, raw, target=apply)))
+        body = Definitions(content.services)
+        return respond(await pipeline.submit(command(caller(request), "define_services", body, raw, target=":apply")))
 
     async def one(request: Request) -> Response:
         name = request.path_params["name"]
@@ -60,15 +74,14 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         after = _after(request.query_params.get("cursor"))
         async with database.connection() as connection:
             found = await store.page(connection, tenant, after, limit + 1)
-            total = await store.count(connection, tenant) if request.query_params.get("count") == "true" else None
+            total = await store.count(connection, tenant) if query.counted(request) else None
         more = base64.urlsafe_b64encode(found[limit - 1].name.encode()).decode() if len(found) > limit else None
-        answer = {"items": [told(each) for each in found[:limit]], "next": more}
-        return json_response(answer if total is None else answer | {"total": total})
+        return query.part([told(each) for each in found[:limit]], more, total)
 
     return [
         Route("/v1/services", listed, methods=["GET"]),
-        Route("/v1/services:check", several, methods=["POST"]),
-        Route("/v1/services:apply", several, methods=["POST"]),
+        Route("/v1/services:check", check, methods=["POST"]),
+        Route("/v1/services:apply", apply, methods=["POST"]),
         Route("/v1/services/{name}", one, methods=["GET"]),
         Route("/v1/services/{name}", put, methods=["PUT"]),
     ]

@@ -38,6 +38,9 @@ class Filter:
         return " AND ".join(self.clauses)
 
 
+_WHOLE = rows.select("true")
+_SMALL = rows.select("false")
+
 SORTS = {
     "pid": ("pid", "bigint"),
     "created_at": ("created_at", "timestamptz"),
@@ -60,7 +63,7 @@ async def page(
     values.append(limit)
     order = f"{column} {direction}, pid {direction}" if sort != "pid" else f"pid {direction}"
     selected = await connection.fetch(
-        f"SELECT {rows.SELECT} FROM process WHERE {where} ORDER BY {order} LIMIT ${len(values)}", *values
+        f"SELECT {_SMALL} FROM process WHERE {where} ORDER BY {order} LIMIT ${len(values)}", *values
     )
     return [rows.process(row) for row in selected]
 
@@ -96,43 +99,14 @@ def decode_cursor(text: str, sort: str) -> list[Any] | None:
 
 
 async def one(connection: Connection, tenant: str, pid: int) -> Process | None:
-    row = await connection.fetchrow(f"SELECT {rows.SELECT} FROM process WHERE pid = $1 AND tenant = $2", pid, tenant)
+    row = await connection.fetchrow(f"SELECT {_WHOLE} FROM process WHERE pid = $1 AND tenant = $2", pid, tenant)
     return None if row is None else rows.process(row)
 
 
-async def history(connection: Connection, pid: int) -> list[dict[str, Any]]:
-    """Oldest first."""
-    found = await connection.fetch("SELECT * FROM journal WHERE pid = $1 ORDER BY version", pid)
-    return [
-        {
-            "version": row["version"],
-            "type": row["type"],
-            "from_state": row["from_state"],
-            "state": row["state"],
-            "outcome": row["outcome"],
-            "at": row["at"],
-            "by": row["by"],
-            "reason": row["reason"],
-            "cause": row["cause"],
-            "correlation": row["correlation"],
-            "operator": row["operator"],
-            "dispatch_id": row["dispatch_id"],
-            "changes": None if row["changes"] is None else orjson.Fragment(row["changes"]),
-        }
-        for row in found
-    ]
-
-
-async def snapshots(connection: Connection, pid: int) -> list[Any]:
-    return list(await connection.fetch("SELECT * FROM snapshot WHERE pid = $1 ORDER BY version", pid))
-
-
 async def family(connection: Connection, tenant: str, root: int, limit: int) -> list[Process]:
-    """All processes below a root, the root too, by pid."""
+    """A root and all processes below it, by pid: parents come before their children."""
     found = await connection.fetch(
-        f"SELECT {rows.SELECT} FROM process WHERE tenant = $1 AND pid IN ("
-        "WITH RECURSIVE below AS (SELECT pid FROM process WHERE pid = $2"
-        " UNION SELECT child.pid FROM process child JOIN below ON child.parent = below.pid) SELECT pid FROM below)"
+        f"SELECT {_SMALL} FROM process WHERE tenant = $1 AND (pid = $2 OR (root = $2 AND parent IS NOT NULL))"
         " ORDER BY pid LIMIT $3",
         tenant,
         root,
@@ -141,47 +115,41 @@ async def family(connection: Connection, tenant: str, root: int, limit: int) -> 
     return [rows.process(row) for row in found]
 
 
-async def claimable(
-    connection: Connection, tenant: str, operator: str, services: Sequence[tuple[str, int]], limit: int
-) -> list[Process]:
-    """READY ones of these service versions that are not somebody else's, in the order of the queue."""
+async def running(connection: Connection, tenant: str, operator: str, after: int, limit: int) -> list[Process]:
+    """What an operator runs, by pid."""
     found = await connection.fetch(
-        f"SELECT {rows.SELECT} FROM process JOIN unnest($3::text[], $4::int[]) AS may (service, service_version)"
-        " USING (service, service_version) WHERE tenant = $1 AND state = 'READY' AND coalesce(assigned, $2) = $2"
-        " ORDER BY priority DESC, ready_at, pid LIMIT $5",
+        f"SELECT {_SMALL} FROM process WHERE tenant = $1 AND state = 'RUNNING' AND operator = $2 AND pid > $3"
+        " ORDER BY pid LIMIT $4",
         tenant,
         operator,
-        [name for name, _ in services],
-        [version for _, version in services],
+        after,
         limit,
     )
     return [rows.process(row) for row in found]
 
 
-async def incidents(
-    connection: Connection, tenant: str, state: str | None, pid: int | None, after: int | None, limit: int
-) -> list[dict[str, Any]]:
-    """Newest first."""
+async def claimable(
+    connection: Connection,
+    tenant: str,
+    operator: str,
+    roles: Sequence[str],
+    after: tuple[int, datetime, int] | None,
+    limit: int,
+) -> list[Process]:
+    """READY ones that its roles allow and that are not somebody else's, in the order of the queue."""
+    priority, ready_at, pid = (None, None, None) if after is None else after
     found = await connection.fetch(
-        "SELECT * FROM incident WHERE tenant = $1 AND ($2::text IS NULL OR state = $2) AND ($3::bigint IS NULL OR pid = $3)"
-        " AND ($4::bigint IS NULL OR id < $4) ORDER BY id DESC LIMIT $5",
+        f"SELECT {_SMALL} FROM process WHERE tenant = $1 AND state = 'READY' AND (assigned IS NULL OR assigned = $2)"
+        " AND EXISTS (SELECT FROM service_version v WHERE v.tenant = process.tenant AND v.name = process.service"
+        " AND v.version = process.service_version AND v.kind <> 'automatic' AND (v.roles = '{}' OR v.roles && $3::text[]))"
+        " AND ($4::smallint IS NULL OR priority < $4 OR (priority = $4 AND (ready_at, pid) > ($5::timestamptz, $6::bigint)))"
+        " ORDER BY priority DESC, ready_at, pid LIMIT $7",
         tenant,
-        state,
+        operator,
+        list(roles),
+        priority,
+        ready_at,
         pid,
-        after,
         limit,
     )
-    return [
-        {
-            "id": row["id"],
-            "pid": row["pid"],
-            "type": row["type"],
-            "error": orjson.Fragment(row["error"]),
-            "state": row["state"],
-            "action": row["action"],
-            "assignee": row["assignee"],
-            "opened_at": row["opened_at"],
-            "resolved_at": row["resolved_at"],
-        }
-        for row in found
-    ]
+    return [rows.process(row) for row in found]

@@ -1,13 +1,14 @@
 """Processes as rows: which columns, in which order, and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import orjson
-from kernel_contracts.vocabulary import AfterMode, AfterOn, Outcome, ProcessState
+from kernel_contracts.vocabulary import AfterMode, AfterOn, OnTimeout, Outcome, ProcessState
 
-from process_svc.domain.process import Process, Waiting, wake_at
+from process_svc.domain.process import INLINE, Process, Waiting, wake_at
 
 FIXED: dict[str, str] = {
     "pid": "bigint",
@@ -18,6 +19,8 @@ FIXED: dict[str, str] = {
     "entity_id": "text",
     "queue": "text",
     "key": "text",
+    "key_hash": "bytea",
+    "parent": "bigint",
     "root": "bigint",
     "after_mode": "text",
     "after_on": "text",
@@ -26,7 +29,7 @@ FIXED: dict[str, str] = {
     "due": "timestamptz",
     "expected_duration": "float8",
 }
-"""Set at creation."""
+"""Set at creation; `after` besides, which is an array itself."""
 
 MOVING: dict[str, str] = {
     "version": "int",
@@ -35,87 +38,92 @@ MOVING: dict[str, str] = {
     "operator": "text",
     "assigned": "text",
     "priority": "smallint",
-    "parent": "bigint",
     "attempt": "int",
     "dispatch_id": "text",
+    "held": "bool",
     "ready_at": "timestamptz",
     "started_at": "timestamptz",
     "ended_at": "timestamptz",
     "not_before": "timestamptz",
+    "run_until": "timestamptz",
     "output": "text",
-    "waiting": "text",
     "suspended_from": "text",
+    "suspended_at": "timestamptz",
     "incident": "bigint",
     "has_children": "bool",
     "has_dependents": "bool",
-    "wake_at": "timestamptz",
+    "ended_by": "text",
 }
-"""Written by every change."""
+"""Written by every change; `waiting` and `wake_at` besides, which are computed."""
+
+COMPUTED: dict[str, str] = {"waiting": "text", "wake_at": "timestamptz"}
 
 CONTEXT: dict[str, str] = {"context": "text", "context_version": "int", "context_hash": "bytea"}
 """Written where the context changes."""
 
-SELECT = ", ".join([*FIXED, *MOVING, *CONTEXT, "after"])
-
-_COMPUTED: dict[str, Callable[[Process], Any]] = {
-    "wake_at": wake_at,
-    "waiting": lambda process: None if process.waiting is None else waiting_text(process.waiting),
-}
+_STATES = {state.value: state for state in ProcessState}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_MODES = {mode.value: mode for mode in AfterMode}
+_ENDS = {end.value: end for end in AfterOn}
 
 
-def arrays(columns: Mapping[str, str], processes: list[Process]) -> list[list[Any]]:
-    """One array a column, for unnest."""
-    return [
-        [compute(process) for process in processes]
-        if (compute := _COMPUTED.get(name)) is not None
-        else [getattr(process, name) for process in processes]
-        for name in columns
-    ]
+def select(whole: str) -> str:
+    """The columns of `process`; a large context only where the SQL condition `whole` holds."""
+    context = f"CASE WHEN octet_length(context) <= {INLINE} OR {whole} THEN context END AS context"
+    rest = [name for name in CONTEXT if name != "context"]
+    return ", ".join([*FIXED, "after", *MOVING, "waiting", *rest, context])
+
+
+_fixed = attrgetter(*FIXED)
+_moving = attrgetter(*MOVING)
+_context = attrgetter(*CONTEXT)
+
+
+def inserted(process: Process) -> tuple[Any, ...]:
+    """In the order FIXED, MOVING, COMPUTED, CONTEXT."""
+    values: tuple[Any, ...] = (*_fixed(process), *_moving(process), *_computed(process), *_context(process))
+    return values
+
+
+def moved(process: Process) -> tuple[Any, ...]:
+    """pid, then in the order MOVING, COMPUTED."""
+    values: tuple[Any, ...] = (process.pid, *_moving(process), *_computed(process))
+    return values
+
+
+def with_context(process: Process) -> tuple[Any, ...]:
+    """pid, then in the order CONTEXT."""
+    values: tuple[Any, ...] = (process.pid, *_context(process))
+    return values
+
+
+def _computed(process: Process) -> tuple[str | None, datetime | None]:
+    waiting = process.waiting
+    return None if waiting is None else waiting_text(waiting), wake_at(process)
 
 
 def process(row: Mapping[str, Any]) -> Process:
-    """The process in a row of SELECT."""
-    outcome, waiting, origin = row["outcome"], row["waiting"], row["suspended_from"]
-    return Process(
-        pid=row["pid"],
-        tenant=row["tenant"],
-        version=row["version"],
-        state=ProcessState(row["state"]),
-        outcome=None if outcome is None else Outcome(outcome),
-        service=row["service"],
-        service_version=row["service_version"],
-        entity_type=row["entity_type"],
-        entity_id=row["entity_id"],
-        operator=row["operator"],
-        assigned=row["assigned"],
-        priority=row["priority"],
-        queue=row["queue"],
-        key=row["key"],
-        parent=row["parent"],
-        root=row["root"],
-        after=tuple(row["after"]),
-        after_mode=AfterMode(row["after_mode"]),
-        after_on=AfterOn(row["after_on"]),
-        attempt=row["attempt"],
-        dispatch_id=row["dispatch_id"],
-        created_at=row["created_at"],
-        ready_at=row["ready_at"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        not_before=row["not_before"],
-        not_after=row["not_after"],
-        due=row["due"],
-        expected_duration=row["expected_duration"],
-        context=row["context"],
-        context_version=row["context_version"],
-        context_hash=row["context_hash"],
-        output=row["output"],
-        waiting=None if waiting is None else _waiting(waiting),
-        suspended_from=None if origin is None else ProcessState(origin),
-        incident=row["incident"],
-        has_children=row["has_children"],
-        has_dependents=row["has_dependents"],
+    """The process in a row of `select`."""
+    made = object.__new__(Process)
+    members = made.__dict__
+    members.update(row.items())
+    members["state"] = _STATES[members["state"]]
+    after, outcome, waiting, origin = (
+        members["after"],
+        members["outcome"],
+        members["waiting"],
+        members["suspended_from"],
     )
+    members["after"] = () if after is None else tuple(after)
+    members["after_mode"] = _MODES[members["after_mode"]]
+    members["after_on"] = _ENDS[members["after_on"]]
+    if outcome is not None:
+        members["outcome"] = _OUTCOMES[outcome]
+    if waiting is not None:
+        members["waiting"] = _waiting(waiting)
+    if origin is not None:
+        members["suspended_from"] = _STATES[origin]
+    return made
 
 
 def waiting_text(waiting: Waiting) -> str:
@@ -131,4 +139,5 @@ def _waiting(text: str) -> Waiting:
             found[name] = datetime.fromisoformat(found[name])
     if "children_mode" in found:
         found["children_mode"] = AfterMode(found["children_mode"])
+    found["on_timeout"] = OnTimeout(found["on_timeout"])
     return Waiting(**found)

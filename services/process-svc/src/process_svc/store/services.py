@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
 from kernel_runtime.database import Connection
 
 
@@ -44,10 +45,18 @@ async def versions(connection: Connection, wanted: Sequence[tuple[str, str, int]
 
 
 async def lock_latest(connection: Connection, names: Iterable[Name]) -> dict[Name, StoredService]:
-    """The newest versions, locked until the transaction ends; new names are held by an advisory lock."""
+    """The newest versions; nobody else defines these names until the transaction ends."""
     wanted = sorted(set(names))
-    for tenant, name in wanted:
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{tenant}/{name}")
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(name, 7)) FROM unnest($1::text[]) AS name",
+        [f"{tenant}/{name}" for tenant, name in wanted],
+    )
+    return await newest(connection, wanted)
+
+
+async def newest(connection: Connection, names: Iterable[Name]) -> dict[Name, StoredService]:
+    """The newest versions of those that exist."""
+    wanted = list(names)
     found = await connection.fetch(
         "SELECT v.tenant, v.name, v.version, v.hash, v.definition FROM service s"
         " JOIN unnest($1::text[], $2::text[]) AS wanted (tenant, name) USING (tenant, name)"
@@ -58,25 +67,33 @@ async def lock_latest(connection: Connection, names: Iterable[Name]) -> dict[Nam
     return {(row["tenant"], row["name"]): StoredService(**row) for row in found}
 
 
-async def add(connection: Connection, new: Sequence[StoredService], at: datetime, by: str) -> None:
+async def add(
+    connection: Connection, new: Sequence[tuple[StoredService, str, Sequence[str]]], at: datetime, by: str
+) -> None:
+    """Each with its kind and its roles, for which task lists are asked."""
+    services = [service for service, _, _ in new]
     await connection.execute(
-        "INSERT INTO service_version (tenant, name, version, hash, definition, at, by)"
-        " SELECT tenant, name, version, hash, definition, $6, $7 FROM"
-        " unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::text[]) AS new (tenant, name, version, hash, definition)",
-        [each.tenant for each in new],
-        [each.name for each in new],
-        [each.version for each in new],
-        [each.hash for each in new],
-        [each.definition for each in new],
+        "INSERT INTO service_version (tenant, name, version, hash, definition, kind, roles, at, by)"
+        " SELECT tenant, name, version, hash, definition, kind, ARRAY(SELECT jsonb_array_elements_text(roles::jsonb)), $8, $9"
+        " FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::text[], $6::text[], $7::text[])"
+        " AS new (tenant, name, version, hash, definition, kind, roles)",
+        [each.tenant for each in services],
+        [each.name for each in services],
+        [each.version for each in services],
+        [each.hash for each in services],
+        [each.definition for each in services],
+        [kind for _, kind, _ in new],
+        [orjson.dumps(roles).decode() for _, _, roles in new],
         at,
         by,
     )
+    latest_of = {(each.tenant, each.name): each.version for each in services}
     await connection.execute(
         "INSERT INTO service (tenant, name, latest) SELECT * FROM unnest($1::text[], $2::text[], $3::int[])"
         " ON CONFLICT (tenant, name) DO UPDATE SET latest = excluded.latest",
-        [each.tenant for each in new],
-        [each.name for each in new],
-        [each.version for each in new],
+        [tenant for tenant, _ in latest_of],
+        [name for _, name in latest_of],
+        list(latest_of.values()),
     )
 
 
@@ -108,3 +125,15 @@ async def count(connection: Connection, tenant: str) -> int:
     found = await connection.fetchval("SELECT count(*) FROM service WHERE tenant = $1", tenant)
     assert isinstance(found, int)
     return found
+
+
+async def allowed(connection: Connection, tenant: str, roles: Sequence[str]) -> list[StoredService]:
+    """The newest versions that people or agents run and that ask for no role or for one of these."""
+    found = await connection.fetch(
+        "SELECT v.tenant, v.name, v.version, v.hash, v.definition FROM service s"
+        " JOIN service_version v ON (v.tenant, v.name, v.version) = (s.tenant, s.name, s.latest)"
+        " WHERE s.tenant = $1 AND v.kind <> 'automatic' AND (v.roles = '{}' OR v.roles && $2::text[]) ORDER BY s.name",
+        tenant,
+        list(roles),
+    )
+    return [StoredService(**row) for row in found]

@@ -1,0 +1,58 @@
+"""What a replica keeps between its batches: definitions, fresh numbers, and whom it tells what a batch has left to do."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from kernel_runtime.database import Connection
+
+from process_svc.catalog import Catalog
+from process_svc.store import processes as store
+from process_svc.store.follow_ups import FollowUp
+
+
+class Numbers:
+    """Numbers of one sequence, fetched many at a time; what a batch does not use the next one does."""
+
+    def __init__(self, sequence: str) -> None:
+        self._sequence = sequence
+        self._fresh: list[int] = []
+
+    async def have(self, connection: Connection, count: int) -> None:
+        """At least `count` from now on. A sequence does not roll back, so these are fresh whatever becomes of the batch."""
+        missing = count - len(self._fresh)
+        if missing > 0:
+            self._fresh = await store.next_numbers(connection, self._sequence, missing) + self._fresh
+
+    def next(self) -> int:
+        return self._fresh.pop()
+
+
+def _nobody(_: Sequence[FollowUp]) -> None:
+    pass
+
+
+def _never(_: datetime) -> None:
+    pass
+
+
+class Memory:
+    """`follow_up` is called with what a batch has left for relatives, `due` with when time has something to do."""
+
+    def __init__(
+        self,
+        follow_up: Callable[[Sequence[FollowUp]], None] = _nobody,
+        due: Callable[[datetime], None] = _never,
+    ) -> None:
+        self.catalog = Catalog()
+        self.pids = Numbers("pid")
+        self.incidents = Numbers("incident_id")
+        self.follow_up = follow_up
+        self.due = due
+
+    def tell(self, follow_ups: Sequence[FollowUp], times: Iterable[datetime]) -> None:
+        """After the commit."""
+        if follow_ups:
+            asyncio.get_running_loop().call_soon(self.follow_up, follow_ups)
+        if (first := min(times, default=None)) is not None:
+            self.due(first)

@@ -1,0 +1,81 @@
+"""What the change of one process means for its relatives: written with the change, carried out after it.
+
+The rows are durable, so nothing is lost where a replica dies in between; whoever deletes a row carries it out. A follow-up
+touches at most PART relatives; where there are more, another one goes on behind `position`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from kernel_runtime.database import Connection
+
+PART = 200
+"""Relatives in one transaction."""
+
+
+class FollowUp(NamedTuple):
+    """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, seen from `pid`. `cause` is JSON."""
+
+    id: int
+    kind: str
+    pid: int
+    position: int
+    cause: str
+
+
+JOIN, CLOSE, ADMIT, SUSPEND, RESUME = "join", "close", "admit", "suspend", "resume"
+
+_ADD = """
+INSERT INTO follow_up (kind, pid, position, cause)
+SELECT kind, pid, position, cause
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) WITH ORDINALITY AS new (kind, pid, position, cause, n)
+ORDER BY n RETURNING id
+"""
+_CHILDREN = """
+SELECT wanted.id, relative.pid FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS wanted (id, pid, position)
+CROSS JOIN LATERAL (
+    SELECT child.pid FROM process child
+    WHERE child.parent = wanted.pid AND child.pid > wanted.position AND child.state <> 'TERMINATED'
+    ORDER BY child.pid LIMIT $4) relative
+"""
+_DEPENDENTS = """
+SELECT wanted.id, relative.pid FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS wanted (id, pid, position)
+CROSS JOIN LATERAL (
+    SELECT dependency.pid FROM dependency JOIN process USING (pid)
+    WHERE dependency.after_pid = wanted.pid AND dependency.pid > wanted.position AND process.state = 'NEW'
+    ORDER BY dependency.pid LIMIT $4) relative
+"""
+
+
+async def add(connection: Connection, new: Sequence[tuple[str, int, int, str]]) -> list[FollowUp]:
+    """(kind, pid, position, cause) each."""
+    ids = await connection.fetch(_ADD, *zip(*new, strict=True))
+    return [FollowUp(row["id"], *values) for row, values in zip(ids, new, strict=True)]
+
+
+async def take(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Deletes them; which were still there."""
+    gone = await connection.fetch("DELETE FROM follow_up WHERE id = ANY($1::bigint[]) RETURNING id", list(ids))
+    return {row["id"] for row in gone}
+
+
+async def relatives(connection: Connection, wanted: Sequence[FollowUp]) -> dict[int, list[int]]:
+    """id of the follow-up -> pids of the relatives that it is for, in their order, PART at most."""
+    found: dict[int, list[int]] = {each.id: [] for each in wanted}
+    for sql, kinds in ((_CHILDREN, (CLOSE, SUSPEND, RESUME)), (_DEPENDENTS, (ADMIT,))):
+        some = [(each.id, each.pid, each.position) for each in wanted if each.kind in kinds]
+        if some:
+            for row in await connection.fetch(sql, *zip(*some, strict=True), PART):
+                found[row["id"]].append(row["pid"])
+    return found
+
+
+async def abandoned(connection: Connection, seconds: float, limit: int) -> list[FollowUp]:
+    """Those that a replica which died did not get to."""
+    rows: list[Any] = await connection.fetch(
+        "SELECT id, kind, pid, position, cause FROM follow_up"
+        " WHERE at < clock_timestamp() - make_interval(secs => $1) ORDER BY id LIMIT $2",
+        seconds,
+        limit,
+    )
+    return [FollowUp(*row) for row in rows]
