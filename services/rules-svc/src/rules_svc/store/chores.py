@@ -2,11 +2,12 @@
 
 from kernel_runtime.database import Connection
 
-_FORGET = {
-    "event": "DELETE FROM event WHERE key IN (SELECT key FROM event WHERE at < {old} LIMIT 5000)",
-    "firing": "DELETE FROM firing WHERE id IN (SELECT id FROM firing WHERE at < {old} LIMIT 5000)",
-    "outcome": "DELETE FROM outcome WHERE command_id IN (SELECT command_id FROM outcome WHERE at < {old} LIMIT 5000)",
-}
+_FORGET = (
+    "DELETE FROM firing WHERE id IN (SELECT id FROM firing WHERE at < {old} LIMIT 5000)",
+    "DELETE FROM outcome WHERE command_id IN (SELECT command_id FROM outcome WHERE at < {old} LIMIT 5000)",
+    "DELETE FROM event WHERE key IN (SELECT key FROM event WHERE at < {old} - interval '1 day' LIMIT 5000)",
+)
+"""Events a day later: a firing belongs to one."""
 _TRIM = """
 DELETE FROM firing WHERE id IN (
     SELECT id FROM (
@@ -18,7 +19,7 @@ DELETE FROM firing WHERE id IN (
 async def forget(connection: Connection, days: int) -> int:
     """Drops events, firings and outcomes that are older, up to 5,000 each; returns how many."""
     gone = 0
-    for statement in _FORGET.values():
+    for statement in _FORGET:
         old = "clock_timestamp() - make_interval(days => $1)"
         gone += _count(await connection.execute(statement.format(old=old), days))
     return gone
