@@ -142,6 +142,16 @@ async def test_a_consumable_is_used_up(lane: Lane) -> None:
     assert await lane.breaches() == {}
 
 
+async def test_a_refused_grant_has_used_nothing_up(lane: Lane) -> None:
+    await lane.define(paper={"type": "paper", "kind": "consumable", "stock": 10})
+    await lane.do(allocate("d1", 1, need("paper", type="paper", units=7)))
+    await lane.do(refuses(1, "d1"))
+    [released] = await lane.told(types.RESOURCES_RELEASED)
+    assert [(each["resource"], each["used"], each["version"]) for each in released["allocations"]] == [("paper", 0, 3)]
+    assert await lane.use() == {"paper": 0}
+    assert await lane.breaches() == {}
+
+
 async def test_a_release_command_is_done_once(lane: Lane) -> None:
     await lane.define(pool={"capacity": 5})
     await lane.do(allocate("d1", 1, need("pool")))

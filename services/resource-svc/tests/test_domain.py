@@ -204,6 +204,7 @@ def test_the_ledger_refuses_what_must_never_happen() -> None:
         take(State(Resource("a", "room"), 0, 5), 0)
     paper = State(Resource("p", "paper", ResourceKind.CONSUMABLE, capacity=9), 4, 7)
     assert give_back(paper, 4) is paper
+    assert give_back(paper, 4, unused=True).used == 0
 
 
 def test_an_earlier_need_makes_room_for_a_later_one() -> None:

@@ -123,12 +123,12 @@ def released(
     at: datetime,
     cause: Cause,
 ) -> Message:
-    """`last`: the dispatch holds nothing any more. What was used up is not among what is free again."""
+    """`last`: the dispatch holds nothing any more."""
     body = {
         "pid": pid,
         "dispatch_id": dispatch,
         "reason": reason,
-        "allocations": [_units(own, state) for own, state in ended if not state.resource.is_consumable],
+        "allocations": [_units(own, state) for own, state in ended],
     }
     what = "released" if last else "released.running"
     return _event(types.RESOURCES_RELEASED, what, dispatch or f"{pid}.{cause.message}", pid, body, tenant, at, cause)

@@ -204,11 +204,15 @@ class Release(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Of what a process holds: `back` is free again; `kept` stays, in the name of the dispatch that relies on it."""
+    """Of what a process holds: `back` is free again; `kept` stays, in the name of the dispatch that relies on it.
+
+    `unused`: it never ran with these, so consumables come back too.
+    """
 
     back: tuple[Allocation, ...]
     kept: tuple[tuple[Allocation, str | None], ...] = ()
     """With the dispatch that has it from now on (None: the same as before, and nobody relies on it any more)."""
+    unused: bool = False
 
 
 def release(ask: Release, held: Sequence[Allocation]) -> Returned:
@@ -241,4 +245,4 @@ def withdraw(dispatch: str, held: Sequence[Allocation]) -> Returned:
             kept.append((own, own.relied_on_by))
         elif own.relied_on_by == dispatch:
             kept.append((own, None))
-    return Returned(tuple(back), tuple(kept))
+    return Returned(tuple(back), tuple(kept), unused=True)

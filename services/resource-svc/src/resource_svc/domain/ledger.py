@@ -18,9 +18,9 @@ def take(state: State, units: int) -> State:
     return State(state.resource, used, state.version + 1)
 
 
-def give_back(state: State, units: int) -> State:
-    """What was used up stays so: a consumable gives nothing back and its version stands."""
-    if state.resource.is_consumable:
+def give_back(state: State, units: int, *, unused: bool = False) -> State:
+    """What was used up stays so: a consumable gives back only what was never used, and else its version stands."""
+    if state.resource.is_consumable and not unused:
         return state
     used = state.used - units
     if units < 1 or used < 0:

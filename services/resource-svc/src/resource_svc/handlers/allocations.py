@@ -1,6 +1,6 @@
 """Units taken and given back: commands of the scheduler, and what processes say by the headers of their events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from kernel_contracts.message_types import DISPATCH_REFUSED
@@ -166,7 +166,7 @@ def _give_back(
         return
     ended = work.give_back(pid, returned)
     for own in dict.fromkeys(each.dispatch for each, _ in ended):
-        part = [pair for pair in ended if pair[0].dispatch == own]
+        part = [(each, state) for each, state in ended if each.dispatch == own and state is not None]
         _tell_released(work, command, pid, own, reason, part, now)
 
 
@@ -176,7 +176,7 @@ def _tell_released(
     pid: int,
     dispatch: str | None,
     reason: str,
-    ended: Sequence[tuple[Allocation, State]] | Iterable[tuple[Allocation, State]],
+    ended: Sequence[tuple[Allocation, State]],
     now: datetime,
 ) -> None:
     last = not any(each.dispatch == dispatch for each in work.held(pid))

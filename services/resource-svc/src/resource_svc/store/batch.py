@@ -103,19 +103,19 @@ class Batch:
             self._keep(own._replace(relied_on_by=request.dispatch))
         return made
 
-    def give_back(self, pid: int, returned: Returned) -> list[tuple[Allocation, State]]:
-        """Each ended allocation with the state of its resource after it."""
-        ended = []
+    def give_back(self, pid: int, returned: Returned) -> list[tuple[Allocation, State | None]]:
+        """Each ended allocation with the state of its resource after it; None where its units were used up."""
+        ended: list[tuple[Allocation, State | None]] = []
         held = self._held[pid]
         for own in returned.back:
             states = self._states[own.tenant]
             before = states[own.resource]
-            state = states[own.resource] = give_back(before, own.units)
+            state = states[own.resource] = give_back(before, own.units, unused=returned.unused)
             if state is not before:
                 self._used[own.tenant, own.resource] = None
             held.remove(own)
             self._ended[own.tenant, own.resource, own.version] = None if state is before else state.version
-            ended.append((own, state))
+            ended.append((own, None if state is before else state))
         for own, heir in returned.kept:
             if heir is None:
                 self._keep(own._replace(relied_on_by=None))
