@@ -24,6 +24,10 @@ QUIET = 60.0
 """Seconds without an ended process after which a play is given up."""
 
 
+TOLD_EVERY = 5.0
+"""Seconds between lines of progress where the output is no terminal."""
+
+
 class Scene:
     """One play of one example. `cases` and `seed` are what the user asked for; `out` is where the summary goes."""
 
@@ -42,6 +46,7 @@ class Scene:
         self._all_done = asyncio.Event()
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
+        self._told = self.began
 
     async def __aenter__(self) -> "Scene":
         return self
@@ -127,6 +132,9 @@ class Scene:
     def _show(self) -> None:
         if self._progress is not None and self._bar is not None:
             self._progress.update(self._bar, completed=self.done, tasks=self.measure.tasks)
+        if not self.out.is_terminal and time.monotonic() > self._told + TOLD_EVERY:
+            self._told = time.monotonic()
+            self.out.print(f"kernel: {self.done} of {self.cases} cases, {self.measure.tasks} tasks done")
 
 
 class Watch:

@@ -35,7 +35,7 @@ def show(scene: Scene, blockers: Blockers, names: Mapping[str, Any], *, hour: fl
     print_table(
         ["waited for", "service", "about s>"],
         [list(row) for row in blockers.rows()[:LACKS_SHOWN]] or [["nobody and nothing", "", ""]],
-        title="What waited for whom (all waiting time of all cases, by what was lacking)",
+        title="What waited for whom or what (the waiting time of all cases, by what was lacking)",
     )
     show_addresses(scene)
 

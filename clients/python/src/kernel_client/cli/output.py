@@ -65,14 +65,17 @@ def console(*, stderr: bool = False) -> "Console":
 def print_table(columns: list[str], rows: list[list[Any]], *, title: str | None = None) -> None:
     """Columns whose name ends in `>` are right-aligned. Where the output is no terminal nothing is cut or wrapped."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     out = console()
-    table = Table(*(), title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:
         table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     if not out.is_terminal:
         out.width = 400
+    if title:
+        out.print(f"\n[bold]{title}[/bold]")
     out.print(table)

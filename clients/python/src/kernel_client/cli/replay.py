@@ -1,6 +1,10 @@
 """An event log, run as live processes."""
 
+import asyncio
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,5 +82,28 @@ async def _play(log: "Log", speed: float | None, url: str | None, token: str | N
         bar = progress.add_task("", total=log.tasks)
         async with connect(url, token, patience=60) as kernel:
             played = Replay(kernel, log, plan(log, speed), speed, lambda done: progress.update(bar, completed=done))
-            await played.play()
+            with _ended_by_signals():
+                await played.play()
     return played
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) cancels the task, which then cleans up; a second one cuts that short."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        release()
+        task.cancel()
+
+    def release() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        release()

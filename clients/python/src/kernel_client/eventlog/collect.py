@@ -23,8 +23,9 @@ def read(path: Path, columns: Mapping[str, str] | None = None, *, cases: int | N
         table = Table()
         for row in paired(rows, bad):
             table.add(row)
-    estimated = table.estimate_starts()
-    return Log(table.activities.names, table.resources.names, table.cases(cases), bad, estimated, rows.columns)
+    table.estimate_starts()
+    chosen, estimated = table.cases(cases)
+    return Log(table.activities.names, table.resources.names, chosen, bad, estimated, rows.columns)
 
 
 def paired(rows: Iterable[Row], bad: BadRows) -> Iterable[Row]:
@@ -86,6 +87,7 @@ class Table:
         self._resource = array("i")
         self._start = array("d")
         self._end = array("d")
+        self._estimated = bytearray()
 
     def add(self, row: Row) -> None:
         self._case.append(self._cases.index(row.case))
@@ -93,22 +95,22 @@ class Table:
         self._resource.append(NOBODY if row.resource is None else self.resources.index(row.resource))
         self._start.append(float("nan") if row.start is None else row.start)
         self._end.append(row.time)
+        self._estimated.append(row.start is None)
 
-    def estimate_starts(self) -> int:
-        """A task without a start began when both its case and its person were done with what came before; how many there are.
+    def estimate_starts(self) -> None:
+        """A task without a start began when both its case and its person were done with what came before.
 
         Where neither is known it took what its activity usually takes.
         """
-        missing = sum(start != start for start in self._start)
-        if not missing:
-            return 0
+        if not any(self._estimated):
+            return
         of_case: dict[int, float] = {}
         of_resource: dict[int, float] = {}
         usual: dict[int, list[float]] = defaultdict(list)
         unknown: list[int] = []
         for at in sorted(range(len(self._end)), key=self._end.__getitem__):
             end, resource = self._end[at], self._resource[at]
-            if self._start[at] != self._start[at]:
+            if self._estimated[at]:
                 before = of_case.get(self._case[at])
                 if before is not None and resource != NOBODY:
                     before = max(before, of_resource.get(resource, before))
@@ -126,12 +128,12 @@ class Table:
         typical = {activity: median(durations) for activity, durations in usual.items()}
         for at in unknown:
             self._start[at] = self._end[at] - typical.get(self._activity[at], 0.0)
-        return missing
 
-    def cases(self, limit: int | None) -> list[Case]:
-        """By arrival, then by the order in which the log names them."""
+    def cases(self, limit: int | None) -> tuple[list[Case], int]:
+        """By arrival, then by the order in which the log names them; and how many of their tasks have an estimated start."""
         order = sorted(range(len(self._end)), key=lambda at: (self._start[at], self._end[at], at))
         chosen: dict[int, Case] = {}
+        estimated = 0
         for at in order:
             index = self._case[at]
             case = chosen.get(index)
@@ -139,6 +141,7 @@ class Table:
                 if limit is not None and len(chosen) >= limit:
                     continue
                 case = chosen[index] = Case(self._cases.names[index], [])
+            estimated += self._estimated[at]
             duration = max(0.0, self._end[at] - self._start[at])
             case.tasks.append(Task(self._activity[at], self._resource[at], self._start[at], duration))
-        return list(chosen.values())
+        return list(chosen.values()), estimated

@@ -1,6 +1,5 @@
 """How a replay went: one object for programs, tables for people."""
 
-import time
 from typing import Any
 
 from kernel_client.eventlog import Log
@@ -12,8 +11,7 @@ SHOWN = 15
 
 def summary(log: Log, replay: Replay, speed: float | None) -> dict[str, Any]:
     """Waits and busy times are real seconds; times `speed` they are the log's."""
-    seconds = time.monotonic() - replay.began if replay.began else 0.0
-    measure = replay.measure
+    seconds, measure = replay.seconds, replay.measure
     return {
         "cases": replay.cases_done,
         "tasks": measure.tasks,

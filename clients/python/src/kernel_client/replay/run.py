@@ -49,18 +49,20 @@ class Replay:
         self.cases_done = 0
         self.problems: list[str] = []
         self.began = 0.0
+        self.seconds = 0.0
         self.interrupted = False
 
     async def play(self) -> None:
         """Until all cases are done. Cancelled (Ctrl-C), it ends what it has begun and returns."""
-        await self._kernel.apply(self._plan.design)
         for operator in self._plan.operators:
             self.measure.expect(operator, POOL_CAPACITY if operator == POOL else 1)
-        self.began = time.monotonic()
         try:
+            await self._kernel.apply(self._plan.design)
+            self.began = time.monotonic()
             await self._play()
         except asyncio.CancelledError:
             self.interrupted = True
+        self.seconds = time.monotonic() - self.began if self.began else 0.0
         await self._end()
 
     async def _play(self) -> None:
