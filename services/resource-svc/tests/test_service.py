@@ -132,9 +132,9 @@ async def service(database: str, kafka: str, topics: TestTopics, bus: Bus) -> As
     await service.close()
 
 
-def allocate(bus: Bus, dispatch: str, pid: int, *proposals: Any) -> None:
-    body = {"dispatch_id": dispatch, "pid": pid, "process_version": 2, "queue": "default", "proposals": proposals}
-    bus.send("resource-commands", "default", body, type=types.ALLOCATE_RESOURCES, id=dispatch)
+def allocate(bus: Bus, dispatch: str, pid: int, *proposals: Any, queue: str = "default") -> None:
+    body = {"dispatch_id": dispatch, "pid": pid, "process_version": 2, "queue": queue, "proposals": proposals}
+    bus.send("resource-commands", queue, body, type=types.ALLOCATE_RESOURCES, id=dispatch)
 
 
 def ended(bus: Bus, pid: int, dispatch: str) -> None:
@@ -217,3 +217,50 @@ async def test_rubbish_becomes_a_dead_letter_and_the_rest_flows(service: Service
         return True
 
     await eventually(four, timeout=20)
+
+
+async def test_two_replicas_share_the_work_and_one_is_killed(
+    service: Service, database: str, kafka: str, topics: TestTopics, bus: Bus
+) -> None:
+    """Each Allocate and each end is sent twice; who is denied asks again under a new dispatch, as the scheduler does."""
+    other = Service(database, kafka, topics, replica=2)
+    await other.start()
+    operators = {f"o{n}": {"capacity": 2} for n in range(5)}
+    assert (await service.http.post("/v1/resources:apply", json={"operators": operators})).status_code == 200
+    dispatches = dict.fromkeys(range(1, 61), 1)
+    gone: set[int] = set()
+
+    def ask(pid: int) -> None:
+        for _ in range(2):
+            candidates = [f"o{(pid + k) % 5}" for k in range(3)]
+            allocate(bus, f"d{pid}.{dispatches[pid]}", pid, need(*candidates), queue=f"q{pid % 8}")
+
+    async def all_served() -> bool:
+        for body in await bus.told(types.RESOURCES_GRANTED):
+            pid = body["pid"]
+            if pid not in gone:
+                gone.add(pid)
+                for _ in range(2):
+                    ended(bus, pid, body["dispatch_id"])
+        for body in await bus.told(types.RESOURCES_DENIED):
+            pid = body["pid"]
+            if pid not in gone and body["dispatch_id"] == f"d{pid}.{dispatches[pid]}":
+                dispatches[pid] += 1
+                ask(pid)
+        return len(gone) == len(dispatches)
+
+    for pid in dispatches:
+        ask(pid)
+    await eventually(lambda: bus.told(types.RESOURCES_GRANTED), timeout=20)
+    await other.stop(signal.SIGKILL)
+    await eventually(all_served, timeout=60, interval=0.1)
+
+    async def all_free() -> bool:
+        free = [each["available"] for each in (await service.http.get("/v1/operators")).json()["items"]]
+        assert free == [2] * 5
+        return True
+
+    await eventually(all_free, timeout=30)
+    checks = (await service.http.get("/v1/fsck")).json()["checks"]
+    assert [each for each in checks if each["breaches"]] == []
+    await other.close()
