@@ -17,7 +17,7 @@ from kernel_runtime.producer import Publisher, PublishError, Record
 from kernel_testing import eventually
 from kernel_testing.plugin import MakeProxy
 from kernel_testing.topics import TestTopics
-from lane import scalar
+from lane import add, scalar
 
 HEADERS = orjson.dumps({"ce_id": "1"}).decode()
 INSERT = "INSERT INTO outbox (topic, key, headers, body) VALUES ('process-events', $1, $2, $3)"
@@ -105,6 +105,7 @@ async def test_a_stopped_holder_is_taken_over_and_changes_nothing_when_it_wakes(
         "KERNEL_KAFKA_BOOTSTRAP": kafka,
         "KERNEL_TOPIC_PREFIX": topics.prefix,
         "KERNEL_INTERNAL_TOKEN": "secret",
+        "KERNEL_SERVICE_REPLICA": "1",
         "KERNEL_LEASE_TTL": "2",
     }
     holder = await asyncio.create_subprocess_exec(
@@ -191,3 +192,20 @@ async def test_postgres_sessions_cut_while_relaying(
     assert sum(len(set(versions)) for versions in found.values()) == 360
     for versions in found.values():
         assert without_repeats(versions) == list(range(1, len(set(versions)) + 1))
+
+
+async def test_the_holder_hears_of_other_replicas_commits_at_once(dsn: str, kafka: str, topics: TestTopics) -> None:
+    await topics("process-events")
+    async with running(settings(dsn, kafka, topics), consume=False) as holder:
+        await eventually(holder.parts.relay_lease.held.is_set)
+        holder.parts.relay._interval = 60
+        async with running(settings(dsn, kafka, topics, replica=2), consume=False) as other:
+            await asyncio.sleep(0.5)
+            waits = []
+            for turn in range(10):
+                await other.parts.pipeline.submit(add(f"n{turn}"))
+                began = asyncio.get_running_loop().time()
+                await eventually(lambda: drained(dsn), timeout=5, interval=0.002)
+                waits.append(asyncio.get_running_loop().time() - began)
+            assert not other.parts.relay_lease.held.is_set()
+    assert sorted(waits)[5] < 0.5

@@ -173,6 +173,8 @@ class Reader:
         self.taking = True
         self._take(messages)
         self.taking = False
+        if time.monotonic() - self._quiet_since > MEASURE_EVERY:  # Postgres was away: nothing stood still by itself
+            self.seen = {}
         for message in messages:
             self._done[message.topic(), message.partition()] = message.offset() + 1
 
@@ -207,7 +209,8 @@ class Reader:
     def _lost(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         for gone in partitions:
             self._done.pop((gone.topic, gone.partition), None)
-            self.seen.pop((gone.topic, gone.partition), None)
+            if self.seen.pop((gone.topic, gone.partition), None):
+                metrics.LAG.remove(self._topics[gone.topic], str(gone.partition))
         log.info("consumer.revoked", group=self._group, partitions=[f"{p.topic}/{p.partition}" for p in partitions])
 
     def _good(self, message: Any) -> bool:

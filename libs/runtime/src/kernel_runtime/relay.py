@@ -2,7 +2,8 @@
 
 It asks for what is there, not for what comes after a position: transactions overlap, and a cursor would jump over rows that
 commit late. Deleting what was published and reading what is next is one statement, fenced by the lease's epoch. Deletions
-need no fsync: one that is lost with the machine publishes its messages again, which readers bear.
+need no fsync: one that is lost with the machine publishes its messages again, which readers bear. A replica without the lease
+tells the holder of its commits by NOTIFY: after them, on a connection of its own, and many at once.
 """
 
 import asyncio
@@ -20,6 +21,10 @@ from kernel_runtime.producer import Publisher, PublishError, Record
 log = structlog.get_logger()
 
 LEASE = "relay"
+CHANNEL = "kernel_relay"
+PAUSE = 0.004
+"""Seconds between two notifications: what is committed meanwhile is told by the next."""
+
 _NEXT = """
 WITH held AS MATERIALIZED (SELECT FROM lease WHERE name = 'relay' AND epoch = $1),
 gone AS (DELETE FROM outbox WHERE id = ANY($2::bigint[]) AND EXISTS (SELECT FROM held) RETURNING 1),
@@ -31,7 +36,7 @@ SELECT next.*, (SELECT count(*) FROM held) AS held FROM (SELECT 1) one LEFT JOIN
 
 
 class Relay:
-    """`wake()` after a commit makes it look at once; else it looks each `interval` seconds, for other replicas' messages."""
+    """`wake()` after a commit makes the holder look at once; else it looks each `interval` seconds."""
 
     def __init__(
         self,
@@ -41,7 +46,7 @@ class Relay:
         *,
         prefix: str = "",
         batch: int = 500,
-        interval: float = 0.2,
+        interval: float = 1.0,
     ) -> None:
         self._database = database
         self._publisher = publisher
@@ -58,9 +63,11 @@ class Relay:
         """Forever. Postgres or Kafka away: backs off and goes on."""
         delay = 0.05
         while True:
-            await self._lease.held.wait()
             try:
-                await self._publish()
+                if self._lease.held.is_set():
+                    await self._publish()
+                else:
+                    await self._stand_by()
                 delay = 0.05
             except LeaseLostError:
                 self._lease.lost()
@@ -69,9 +76,24 @@ class Relay:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
 
+    async def _stand_by(self) -> None:
+        """Until the lease is ours."""
+        held = asyncio.ensure_future(self._lease.held.wait())
+        held.add_done_callback(lambda _: self.wake())
+        try:
+            async with self._database.own_connection(synchronous_commit="off") as connection:
+                while not held.done():
+                    await self._woken.wait()
+                    self._woken.clear()
+                    await connection.execute(f"NOTIFY {CHANNEL}")
+                    await asyncio.sleep(PAUSE)
+        finally:
+            held.cancel()
+
     async def _publish(self) -> None:
         sent: list[int] = []
         async with self._database.own_connection(synchronous_commit="off") as connection:
+            await connection.add_listener(CHANNEL, lambda *_: self.wake())
             while (epoch := self._lease.epoch) is not None:
                 self._woken.clear()
                 rows = await connection.fetch(_NEXT, epoch, sent, self._batch)
