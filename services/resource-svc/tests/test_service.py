@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -200,6 +201,23 @@ async def test_a_lifecycle_over_kafka_survives_a_kill(service: Service, bus: Bus
     checks = (await service.http.get("/v1/fsck")).json()["checks"]
     assert {each["breaches"] for each in checks} == {0}
     assert await service.stop() == 0
+
+
+async def test_a_break_ends_by_itself(service: Service, bus: Bus) -> None:
+    await service.http.put("/v1/operators/anna", json={})
+    until = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+    itself = {"x-kernel-roles": "operator", "x-kernel-operator": "anna"}
+    body = {"status": "break", "until": until}
+    told = await service.http.post("/v1/operators/anna/presence", json=body, headers=itself)
+    assert told.json()["presence"] == "break"
+
+    async def back() -> bool:
+        told = [(each["version"], each["presence"]) for each in await bus.told(types.RESOURCE_CHANGED)]
+        assert told == [(1, "available"), (2, "break"), (3, "available")]
+        return True
+
+    await eventually(back, timeout=20)
+    assert (await service.http.get("/v1/operators/anna")).json()["presence"] == "available"
 
 
 async def test_rubbish_becomes_a_dead_letter_and_the_rest_flows(service: Service, bus: Bus) -> None:

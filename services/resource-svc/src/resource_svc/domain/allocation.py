@@ -14,7 +14,7 @@ from kernel_contracts.vocabulary import DenialReason, Give, Hold
 
 from resource_svc.domain.resource import OPERATOR, Need, State, fits, hindrance
 
-SEARCH = 10_000
+SEARCH = 2_000
 _SEVERITY = {reason: place for place, reason in enumerate(DenialReason)}
 
 
