@@ -1,9 +1,10 @@
 """Loading, locking and saving processes and what belongs to them: one statement a table and batch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import asyncpg
 from kernel_contracts.vocabulary import Outcome
 from kernel_runtime.database import Connection
 from kernel_runtime.inbox import AlreadyDoneError
@@ -17,41 +18,17 @@ SELECT {rows.select("pid = ANY($2::bigint[])")} FROM process WHERE pid = ANY($1:
 """
 
 
-def _unnest(*columns: Mapping[str, str]) -> str:
-    types = [kind for each in columns for kind in each.values()]
-    return ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types, 1))
+_COLUMNS = (*rows.FIXED, *rows.MOVING, *rows.COMPUTED, *rows.CONTEXT, "after")
 
 
-_COLUMNS = rows.FIXED | rows.MOVING | rows.COMPUTED | rows.CONTEXT
-_NAMES = ", ".join(_COLUMNS)
-_INSERT = f"""
-INSERT INTO process ({_NAMES}, after)
-SELECT {_NAMES}, after::bigint[] FROM unnest({_unnest(_COLUMNS)}, ${len(_COLUMNS) + 1}::text[]) AS new ({_NAMES}, after)
-ON CONFLICT (tenant, key) WHERE key IS NOT NULL DO NOTHING
-"""
-
-
-def _update(columns: Mapping[str, str]) -> str:
+def _update(kind: str, columns: Iterable[str]) -> str:
+    """One array of composite values: asyncpg looks at each element of an array, which for an array a column takes longer."""
     sets = ", ".join(f"{name} = new.{name}" for name in columns)
-    return f"""
-UPDATE process SET {sets}
-FROM unnest({_unnest({"pid": "bigint"}, columns)}) AS new (pid, {", ".join(columns)}) WHERE process.pid = new.pid
-"""
+    return f"UPDATE process SET {sets} FROM unnest($1::{kind}[]) AS new WHERE process.pid = new.pid"
 
 
-_MOVE = _update(rows.MOVING | rows.COMPUTED)
-_SET_CONTEXT = _update(rows.CONTEXT)
-
-_JOURNAL = """
-INSERT INTO journal (pid, version, command, type, from_state, state, outcome, at, by, reason, cause, correlation, operator,
-    dispatch_id, changes)
-SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
-    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
-"""
-_SNAPSHOT = """
-INSERT INTO snapshot (pid, version, at, context, hash, previous_hash)
-SELECT * FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::text[], $5::bytea[], $6::bytea[])
-"""
+_MOVE = _update("process_move", [*rows.MOVING, *rows.COMPUTED])
+_SET_CONTEXT = _update("process_context", rows.CONTEXT)
 
 
 class JournalRow(NamedTuple):
@@ -147,38 +124,36 @@ async def insert(connection: Connection, processes: Sequence[Process]) -> None:
     """Raises AlreadyDoneError where another transaction has taken one of their keys meanwhile."""
     if not processes:
         return
-    after = ["{" + ",".join(map(str, process.after)) + "}" if process.after else None for process in processes]
-    status = await connection.execute(_INSERT, *_arrays(list(map(rows.inserted, processes))), after)
-    if status != f"INSERT 0 {len(processes)}":
-        raise AlreadyDoneError
+    try:
+        await connection.copy_records_to_table("process", records=map(rows.inserted, processes), columns=_COLUMNS)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "process_key":
+            raise AlreadyDoneError from error
+        raise
     links = sorted({(before, process.pid) for process in processes for before in process.after})
     if links:
-        await connection.execute(
-            "INSERT INTO dependency (after_pid, pid) SELECT * FROM unnest($1::bigint[], $2::bigint[])", *_arrays(links)
-        )
+        await connection.copy_records_to_table("dependency", records=links, columns=("after_pid", "pid"))
 
 
 async def update(connection: Connection, processes: Sequence[Process], new_context: Sequence[Process]) -> None:
     if processes:
-        await connection.execute(_MOVE, *_arrays(list(map(rows.moved, processes))))
+        await connection.execute(_MOVE, [rows.moved(process) for process in processes])
     if new_context:
-        await connection.execute(_SET_CONTEXT, *_arrays(list(map(rows.with_context, new_context))))
+        await connection.execute(_SET_CONTEXT, [rows.with_context(process) for process in new_context])
 
 
 async def write_journal(connection: Connection, entries: Sequence[JournalRow]) -> None:
     if entries:
-        await connection.execute(_JOURNAL, *_arrays(entries))
+        await connection.copy_records_to_table("journal", records=entries, columns=JournalRow._fields)
 
 
 async def write_snapshots(connection: Connection, found: Sequence[tuple[Any, ...]]) -> None:
     """(pid, version, at, context, hash, previous hash) each."""
     if found:
-        await connection.execute(_SNAPSHOT, *_arrays(found))
+        await connection.copy_records_to_table("snapshot", records=found, columns=_SNAPSHOT)
 
 
-def _arrays(table: Sequence[Sequence[Any]]) -> Iterable[Sequence[Any]]:
-    """One array a column, for unnest."""
-    return zip(*table, strict=True)
+_SNAPSHOT = ("pid", "version", "at", "context", "hash", "previous_hash")
 
 
 async def due(connection: Connection, limit: int) -> tuple[list[tuple[int, str]], float | None]:

@@ -10,56 +10,56 @@ from kernel_contracts.vocabulary import AfterMode, AfterOn, OnTimeout, Outcome, 
 
 from process_svc.domain.process import INLINE, Process, Waiting, wake_at
 
-FIXED: dict[str, str] = {
-    "pid": "bigint",
-    "tenant": "text",
-    "service": "text",
-    "service_version": "int",
-    "entity_type": "text",
-    "entity_id": "text",
-    "queue": "text",
-    "key": "text",
-    "key_hash": "bytea",
-    "parent": "bigint",
-    "root": "bigint",
-    "after_mode": "text",
-    "after_on": "text",
-    "created_at": "timestamptz",
-    "not_after": "timestamptz",
-    "due": "timestamptz",
-    "expected_duration": "float8",
-}
+FIXED = (
+    "pid",
+    "tenant",
+    "service",
+    "service_version",
+    "entity_type",
+    "entity_id",
+    "queue",
+    "key",
+    "key_hash",
+    "parent",
+    "root",
+    "after_mode",
+    "after_on",
+    "created_at",
+    "not_after",
+    "due",
+    "expected_duration",
+)
 """Set at creation; `after` besides, which is an array itself."""
 
-MOVING: dict[str, str] = {
-    "version": "int",
-    "state": "text",
-    "outcome": "text",
-    "operator": "text",
-    "assigned": "text",
-    "priority": "smallint",
-    "attempt": "int",
-    "dispatch_id": "text",
-    "held": "bool",
-    "ready_at": "timestamptz",
-    "started_at": "timestamptz",
-    "ended_at": "timestamptz",
-    "not_before": "timestamptz",
-    "run_until": "timestamptz",
-    "output": "text",
-    "suspended_from": "text",
-    "suspended_at": "timestamptz",
-    "incident": "bigint",
-    "has_children": "bool",
-    "has_dependents": "bool",
-    "ended_by": "text",
-}
-"""Written by every change; `waiting` and `wake_at` besides, which are computed."""
+MOVING = (
+    "version",
+    "state",
+    "outcome",
+    "operator",
+    "assigned",
+    "priority",
+    "attempt",
+    "dispatch_id",
+    "held",
+    "ready_at",
+    "started_at",
+    "ended_at",
+    "not_before",
+    "run_until",
+    "output",
+    "suspended_from",
+    "suspended_at",
+    "incident",
+    "has_children",
+    "has_dependents",
+    "ended_by",
+)
+"""Written by every change, in the order of the type `process_move`; the COMPUTED ones behind them."""
 
-COMPUTED: dict[str, str] = {"waiting": "text", "wake_at": "timestamptz"}
+COMPUTED = ("waiting", "wake_at")
 
-CONTEXT: dict[str, str] = {"context": "text", "context_version": "int", "context_hash": "bytea"}
-"""Written where the context changes."""
+CONTEXT = ("context", "context_version", "context_hash")
+"""Written where the context changes, in the order of the type `process_context`."""
 
 _STATES = {state.value: state for state in ProcessState}
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
@@ -80,21 +80,19 @@ _context = attrgetter(*CONTEXT)
 
 
 def inserted(process: Process) -> tuple[Any, ...]:
-    """In the order FIXED, MOVING, COMPUTED, CONTEXT."""
-    values: tuple[Any, ...] = (*_fixed(process), *_moving(process), *_computed(process), *_context(process))
-    return values
+    """In the order FIXED, MOVING, COMPUTED, CONTEXT, `after`."""
+    after = process.after or None
+    return (*_fixed(process), *_moving(process), *_computed(process), *_context(process), after)
 
 
 def moved(process: Process) -> tuple[Any, ...]:
     """pid, then in the order MOVING, COMPUTED."""
-    values: tuple[Any, ...] = (process.pid, *_moving(process), *_computed(process))
-    return values
+    return (process.pid, *_moving(process), *_computed(process))
 
 
 def with_context(process: Process) -> tuple[Any, ...]:
     """pid, then in the order CONTEXT."""
-    values: tuple[Any, ...] = (process.pid, *_context(process))
-    return values
+    return (process.pid, *_context(process))
 
 
 def _computed(process: Process) -> tuple[str | None, datetime | None]:

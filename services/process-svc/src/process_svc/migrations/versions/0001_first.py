@@ -80,6 +80,35 @@ CREATE TABLE process (
     wake_at timestamptz
 ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
         autovacuum_vacuum_cost_delay = 0);
+CREATE TYPE process_move AS (
+    pid bigint,
+    version integer,
+    state text,
+    outcome text,
+    operator text,
+    assigned text,
+    priority smallint,
+    attempt integer,
+    dispatch_id text,
+    held boolean,
+    ready_at timestamptz,
+    started_at timestamptz,
+    ended_at timestamptz,
+    not_before timestamptz,
+    run_until timestamptz,
+    output text,
+    suspended_from text,
+    suspended_at timestamptz,
+    incident bigint,
+    has_children boolean,
+    has_dependents boolean,
+    ended_by text,
+    waiting text,
+    wake_at timestamptz
+);
+COMMENT ON TYPE process_move IS 'What an update of a process writes. A further column makes a new type, not another one of this.';
+CREATE TYPE process_context AS (pid bigint, context text, context_version integer, context_hash bytea);
+
 CREATE UNIQUE INDEX process_key ON process (tenant, key) WHERE key IS NOT NULL;
 CREATE INDEX process_alive ON process (tenant, state, pid) WHERE state <> 'TERMINATED';
 CREATE INDEX process_queue ON process (tenant, priority DESC, ready_at, pid) WHERE state = 'READY';
