@@ -4,15 +4,17 @@ LOCK = """
 WITH wanted AS (
     SELECT r.number FROM unnest($1::text[], $2::text[]) AS w (tenant, id) JOIN resource r USING (tenant, id)
     UNION
-    SELECT a.resource FROM allocation a WHERE a.pid = ANY($3::bigint[]) AND a.released_at IS NULL)
+    SELECT a.resource FROM (SELECT * FROM allocation WHERE pid = ANY($3::bigint[]) OFFSET 0) a WHERE a.released_at IS NULL)
 SELECT number, tenant, id, type, used, version, revision FROM resource
 WHERE number = ANY(ARRAY(SELECT number FROM wanted)) ORDER BY number
 """
 FOR_UPDATE = "FOR UPDATE"
+# OFFSET 0 keeps the planner from adding the index of all active allocations to that of the pid: it has much that is dead.
 
 HELD = """
-SELECT resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by FROM allocation
-WHERE pid = ANY($1::bigint[]) AND released_at IS NULL ORDER BY pid, granted_at, resource, version
+SELECT resource, version, dispatch_id, demand, pid, process_version, units, hold, relied_on_by
+FROM (SELECT * FROM allocation WHERE pid = ANY($1::bigint[]) OFFSET 0) own
+WHERE released_at IS NULL ORDER BY pid, granted_at, resource, version
 """
 HOLDERS = """
 SELECT resource, pid, units, dispatch_id, hold, granted_at FROM allocation

@@ -67,7 +67,7 @@ CREATE TABLE allocation (
     released_at timestamptz,
     released_version bigint,
     PRIMARY KEY (resource, version)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON COLUMN allocation.version IS 'the version of the resource that taking the units led to';
 COMMENT ON COLUMN allocation.released_version IS 'the version that giving them back led to; null for what was used up';
 CREATE INDEX allocation_pid ON allocation (pid);
