@@ -1,4 +1,7 @@
-"""What the `kernel` command calls: up, down, status, run. Plain blocking functions."""
+"""What the `kernel` command calls: up, down, status, run. Plain blocking functions.
+
+The supervisor and all that it needs is imported where it is used: asking for the status takes none of it.
+"""
 
 import json
 import os
@@ -12,11 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from kernel_platform.catalog import SERVICES
-from kernel_platform.daemon import ANOTHER_RUNS
 from kernel_platform.home import Home, read_json, write_json
 from kernel_platform.identity import Identity
-from kernel_platform.supervisor import clean_up
 from kernel_platform.unit import tail
 
 OnProgress = Callable[[str], None]
@@ -77,6 +77,8 @@ def up(
 
 
 def _check(services: Mapping[str, int] | None) -> None:
+    from kernel_platform.catalog import SERVICES
+
     names = [service.name for service in SERVICES]
     for name, replicas in (services or {}).items():
         if name not in names:
@@ -86,6 +88,8 @@ def _check(services: Mapping[str, int] | None) -> None:
 
 
 def _launch(home: Home, owner: int | None, daemon: Sequence[str]) -> Identity:
+    from kernel_platform.daemon import ANOTHER_RUNS
+
     arguments = [*daemon, str(home.root), *([str(owner)] if owner is not None else [])]
     with (home.logs / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
@@ -145,6 +149,8 @@ def _wait_until_ready(home: Home, timeout: float) -> Status:
 
 def down(on_progress: OnProgress = _silent, *, home: Home | None = None, timeout: float = 60) -> bool:
     """Stops everything, also what a killed supervisor left; whether there was anything to stop."""
+    from kernel_platform.supervisor import clean_up
+
     home = home or Home.default()
     running = supervisor_of(home)
     if running is not None:
