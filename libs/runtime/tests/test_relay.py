@@ -165,6 +165,17 @@ async def test_no_broker_at_all_ends_in_time_and_the_producer_is_made_anew(kafka
     assert [dict(message.headers()) for message in read_all(kafka, topic)] == [{"ce_id": b"1"}, {"ce_id": b"2"}]
 
 
+async def test_the_first_batch_is_as_quick_as_any_other(kafka: str, topics: TestTopics) -> None:
+    """A cold librdkafka producer holds back what comes first for up to a second."""
+    topic = await topics("process-events")
+    publisher = Publisher(kafka, "warm")
+    await publisher.connect()
+    began = asyncio.get_running_loop().time()
+    await publisher.send([Record(topic, "k", b"1", {"ce_id": "1"})])
+    assert asyncio.get_running_loop().time() - began < 0.4
+    await publisher.close()
+
+
 async def test_closing_does_not_wait_for_a_broker_that_is_away() -> None:
     publisher = Publisher("127.0.0.1:9", "nobody", timeout=30)
     sending = asyncio.create_task(publisher.send([Record("t", "k", b"1", {})]))

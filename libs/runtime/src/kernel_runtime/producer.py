@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -52,13 +52,20 @@ class Publisher:
         self.problem: str | None = None
         """Why the last batch was not acknowledged."""
 
+    async def connect(self) -> None:
+        """So that the first batch is as quick as any other."""
+        await self._run(self._connect)
+
     async def send(self, records: Sequence[Record]) -> None:
         """Raises PublishError where not every record was acknowledged in time."""
-        sending = asyncio.get_running_loop().run_in_executor(self._thread, self._send, records)
+        await self._run(self._send, records)
+
+    async def _run(self, work: Callable[..., object], *arguments: object) -> None:
+        running = asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         try:
-            await asyncio.shield(sending)
+            await asyncio.shield(running)
         except asyncio.CancelledError:
-            sending.add_done_callback(_nobody_asks)
+            running.add_done_callback(_nobody_asks)
             raise
 
     async def close(self) -> None:
@@ -75,12 +82,10 @@ class Publisher:
 
         left = len(records)
         try:
-            if self._producer is None:
-                self._producer = Producer(self._settings)
-            produce = self._producer.produce
+            producer = self._producer or self._connect()
             for topic, key, value, headers in records:
-                produce(topic, value, key, headers=headers, on_delivery=delivered)
-            left = self._flush(self._producer)
+                producer.produce(topic, value, key, headers=headers, on_delivery=delivered)
+            left = self._flush(producer)
         except (KafkaException, BufferError) as error:
             failures.append(str(error))
         if left or failures:
@@ -88,6 +93,17 @@ class Publisher:
             self.problem = "; ".join(failures[:3]) or f"{left} of {len(records)} records not acknowledged"
             raise PublishError(self.problem)
         self.problem = None
+
+    def _connect(self) -> Producer:
+        """Asks for all topics: what is produced before the client knows any waits for its timers, up to a second."""
+        self._producer = producer = Producer(self._settings)
+        for _ in range(8):
+            with contextlib.suppress(KafkaException):
+                producer.list_topics(timeout=0.25)
+                break
+            if self._closed.is_set():
+                break
+        return producer
 
     def _flush(self, producer: Producer) -> int:
         """How many are not acknowledged when the time is up, or the publisher closed."""
@@ -104,6 +120,6 @@ class Publisher:
                 producer.purge()
 
 
-def _nobody_asks(sending: asyncio.Future[None]) -> None:
-    if not sending.cancelled():
-        sending.exception()
+def _nobody_asks(running: asyncio.Future[object]) -> None:
+    if not running.cancelled():
+        running.exception()

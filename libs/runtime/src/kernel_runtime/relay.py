@@ -62,6 +62,7 @@ class Relay:
     async def run(self) -> None:
         """Forever. Postgres or Kafka away: backs off and goes on."""
         delay = 0.05
+        await self._publisher.connect()
         while True:
             try:
                 if self._lease.held.is_set():
