@@ -72,7 +72,7 @@ def pcb(process: Process) -> dict[str, Any]:
         "operator": process.operator,
         "assigned": process.assigned,
         "priority": process.priority,
-        "state": process.state.value,
+        "state": process.state,
         "outcome": process.outcome,
         "version": process.version,
         "context": None if context is None else orjson.Fragment(context),
@@ -194,7 +194,7 @@ def event(entry: Entry, at: datetime, time: str, by: str, cause: Cause, demands:
     if entry.dispatch_id is not None:
         headers["ce_dispatchid"] = entry.dispatch_id
     if entry.give is not None:
-        headers["ce_give"] = entry.give.value
+        headers["ce_give"] = entry.give
     if cause.traceparent is not None:
         headers["traceparent"] = cause.traceparent
     return Message(PROCESS_EVENTS, pid, _body(entry, at, by, demands), orjson.dumps(headers).decode())

@@ -72,9 +72,9 @@ _OURS: Final = frozenset(
 _LEGAL: Final[Mapping[ProcessState, frozenset[CommandName]]] = {
     state: frozenset(move.command for move in TABLE if state in move.sources) for state in ProcessState
 }
-_CAN: Final[Mapping[ProcessState, tuple[CommandName, ...]]] = {
+_CAN: Final[Mapping[ProcessState, tuple[str, ...]]] = {
     state: tuple(
-        command
+        command.value
         for command in dict.fromkeys(move.command for move in TABLE)
         if command in _LEGAL[state] and command not in _OURS
     )
@@ -111,5 +111,5 @@ def allowed(state: ProcessState, outcome: Outcome | None = None, incident: int |
         return [] if outcome is Outcome.COMPLETED else [CommandName.ROLLBACK.value]
     if state is SUSPENDED:
         wrong = CommandName.RETRY if incident is None else CommandName.RESUME
-        return [command.value for command in _CAN[state] if command is not wrong]
-    return [command.value for command in _CAN[state]]
+        return [command for command in _CAN[state] if command != wrong]
+    return list(_CAN[state])
