@@ -56,7 +56,7 @@ async def test_a_resource_is_made_changed_and_the_same_again(lane: Lane, designe
     told = await lane.outbox()
     assert [(topic, key) for topic, key, _, _ in told] == [
         ("resource-events", "room 1"),
-        ("definitions", "resource/room 1"),
+        ("definitions", "resource/main/room 1"),
     ]
     for _, _, type, body in told:
         assert type == types.RESOURCE_CHANGED

@@ -163,9 +163,9 @@ async def test_a_lifecycle_over_kafka_survives_a_kill(service: Service, bus: Bus
         assert keys >= {
             (t, k)
             for t, k in (
-                ("definitions", "operator/anna"),
+                ("definitions", "operator/main/anna"),
                 ("resource-events", "anna"),
-                ("definitions", "resource/desk"),
+                ("definitions", "resource/main/desk"),
             )
         }
         return True

@@ -212,7 +212,7 @@ def changed(state: State, *, tenant: str, at: datetime, cause: Cause) -> list[Me
             subject=of.id,
             version=state.version,
         )
-        for topic, key in ((topics.RESOURCE_EVENTS, of.id), (topics.DEFINITIONS, f"{kind}/{of.id}"))
+        for topic, key in ((topics.RESOURCE_EVENTS, of.id), (topics.DEFINITIONS, f"{kind}/{tenant}/{of.id}"))
     ]
 
 
