@@ -139,6 +139,7 @@ async def test_why_it_waits(service: Service, others: Others) -> None:
     others.ready(8, CLERK, not_after="2026-01-01T00:00:00Z")
     others.operator("bert", "porter", presence="away")
     others.ready(9, {"type": "operator", "roles": ["porter"]})
+    others.ready(10, {**LAWYER, "resource": "anna"})
     await others.quiet(0.6)
 
     async def why(pid: int) -> dict[str, object]:
@@ -162,6 +163,9 @@ async def test_why_it_waits(service: Service, others: Others) -> None:
     nobody = await why(4)
     assert nobody["reason"] == "nobody_eligible"
     assert nobody["would_unblock"] == ["one operator with the role lawyer with the skill dutch at level 3"]
+    assigned = await why(10)
+    assert assigned["reason"] == "nobody_eligible"
+    assert "It is assigned to anna, who is no operator with the role lawyer" in str(assigned["blockers"])
     assert (await why(5))["reason"] == "queue_paused"
     assert (await why(6))["reason"] == "proposed"
     assert (await why(7))["reason"] == "queue_limit"

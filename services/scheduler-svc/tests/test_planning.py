@@ -189,6 +189,18 @@ def test_an_assigned_process_waits_for_its_operator_and_no_other_waits_for_it() 
     assert world.first() == {2: ["anna"]}
 
 
+def test_an_assigned_operator_without_the_role_is_not_proposed_until_he_has_it() -> None:
+    world = World()
+    anna = world.person("anna", "porter")
+    world.arrive(item(1, operator("clerk", resource="anna"), room()))
+    world.define(Owned("hall", "room"))
+    assert world.pids() == []
+    assert world.state.items[1].denials == 0
+    anna.roles = frozenset({"clerk"})
+    world.define(anna)
+    assert world.first() == {1: ["anna", "hall"]}
+
+
 def test_an_operator_who_is_not_known_yet() -> None:
     world = World()
     world.arrive(item(1, operator(resource="anna")))

@@ -255,7 +255,8 @@ class World:
                 known = self.state.resources.get((TENANT, demand.resource))
                 if known is None and demand.need.type == "entity":
                     known = Resource(TENANT, demand.resource, "entity")
-                options.append([known] if known is not None else [])
+                fits = known is not None and (known.type == "entity" or eligible(known, demand.need, self.now))
+                options.append([known] if known is not None and fits else [])
             else:
                 options.append([r for r in self.state.resources.values() if eligible(r, demand.need, self.now)])
         for choice in itertools.product(*options):

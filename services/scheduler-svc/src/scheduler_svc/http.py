@@ -4,6 +4,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from kernel_contracts.base import Command as Body
 from kernel_contracts.base import Name
 from kernel_contracts.scheduler import QueueDefinition
@@ -122,6 +123,7 @@ def _why(found: reading.Why) -> dict[str, Any]:
         "would_unblock": list(explanation.would_unblock),
         "queue": item.queue,
         "denials": item.denials,
+        "denial": None if item.reason is None else orjson.Fragment(item.reason),
     }
 
 

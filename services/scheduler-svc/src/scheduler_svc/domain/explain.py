@@ -100,6 +100,10 @@ def _blocked(
         fit = [resource for resource in resources if resource.id == demand.resource]
         if not fit and demand.need.type == LOCK_TYPE:
             return None
+        if fit and demand.need.type != LOCK_TYPE and not eligible(fit[0], demand.need, now):
+            who, wanted = f"{demand.need.type} {demand.resource}", _need_words(demand.need)
+            detail = f"It is assigned to {demand.resource}, who is no {wanted}."
+            return _made(Reason.NOBODY_ELIGIBLE, demand, 0, 0, (), detail, f"another assignment, or {who} as {wanted}")
     else:
         fit = [resource for resource in resources if eligible(resource, demand.need, now)]
     present = [resource for resource in fit if resource.open]

@@ -19,12 +19,14 @@ from typing import Final
 from scheduler_svc.domain.demands import Demand
 from scheduler_svc.domain.order import Key, by_priority
 from scheduler_svc.domain.queues import Bucket, Candidates, Item, Queue
-from scheduler_svc.domain.resources import Pool, Resource
+from scheduler_svc.domain.resources import LOCK_TYPE, Pool, Resource, eligible
 from scheduler_svc.domain.state import State, match_held
 
 CANDIDATES: Final = 3
 """So many are proposed for each demand, the best first."""
 OWN_CONFLICT: Final = timedelta(seconds=1)
+NOT_ELIGIBLE: Final = timedelta(hours=1)
+"""Whose assigned operator lacks a role or skill is looked at again after this long, or when any definition changes."""
 STEPS: Final = 10_000
 """The search for a way to meet overlapping demands gives up after this many steps."""
 
@@ -85,7 +87,10 @@ def _place(state: State, bucket: Bucket, item: Item, now: datetime) -> Placement
     for index in item.fixed:
         demand = demands[index]
         resource = state.resource(item.tenant, demand.resource or "", demand.need.type)
-        if resource.room < demand.units:
+        if resource.defined and resource.type != LOCK_TYPE and not eligible(resource, demand.need, now):
+            state.defer(item, now + NOT_ELIGIBLE)
+            return None
+        if resource.room < demand.units and not state.doubts(resource, now):
             state.park(item, resource, demand.units, now)
             return None
         fixed.append((resource, demand.units))

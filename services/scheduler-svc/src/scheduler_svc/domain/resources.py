@@ -48,6 +48,7 @@ class Resource:
         self.skills: dict[str, Skill] = {}
         self.flexibility = 0
         self.idle_since = LONG_AGO
+        """Since when it has had no less to do; of a lock: when we last heard of it."""
         self.pools: list[Pool] = []
         self.parked: dict[tuple[Bucket, int], list[Key]] = {}
         """Items that need this very resource and found it taken, by bucket and units."""

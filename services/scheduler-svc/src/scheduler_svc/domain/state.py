@@ -21,7 +21,7 @@ LEAVING_TIME: Final = timedelta(seconds=60)
 """Who has given everything back and is not told to have left after this long is proposed again: the refusal says how it is."""
 FIRST_BACK_OFF: Final = timedelta(milliseconds=50)
 LONGEST_BACK_OFF: Final = timedelta(seconds=30)
-DOUBT_TIME: Final = timedelta(seconds=30)
+DOUBT_TIME: Final = timedelta(seconds=60)
 """A lock that has been waited for so long without news of it is asked for: the denial says how it really is."""
 REMEMBERED: Final = 100_000
 """Of so many processes that left, the version is remembered: what arrives late about them is not new."""
@@ -62,7 +62,7 @@ class State:
         self._given: deque[tuple[datetime, int, str]] = deque()
         self._locks: dict[tuple[str, str], int] = {}
         """The versions of locks that were forgotten: what arrives late about them is not new."""
-        self._doubts: deque[tuple[datetime, tuple[str, str], int]] = deque()
+        self._doubts: list[tuple[datetime, str, str]] = []
 
     # --- processes
 
@@ -318,14 +318,20 @@ class State:
             if item is not None and item.retry_at == at:
                 self._enqueue(item)
         while self._doubts and self._doubts[0][0] <= now:
-            _, place, version = self._doubts.popleft()
-            resource = self.resources.get(place)
-            if resource is None or not resource.parked:
-                continue
-            self._doubts.append((now + DOUBT_TIME, place, resource.version))
-            if resource.version == version and resource.used and not resource.outstanding:
-                resource.used, resource.version = 0, version - 1
-                self._settle(resource)
+            _, tenant, id = heappop(self._doubts)
+            resource = self.resources.get((tenant, id))
+            if resource is not None and resource.parked and not self.doubts(resource, now):
+                heappush(self._doubts, (max(resource.idle_since, now) + DOUBT_TIME, tenant, id))
+
+    def doubts(self, resource: Resource, now: datetime) -> bool:
+        """Whether a lock is taken, as we know it, but there was no news of it for long. Then it counts as free, once."""
+        if resource.type != LOCK_TYPE or not resource.used or resource.outstanding:
+            return False
+        if resource.idle_since + DOUBT_TIME > now:
+            return False
+        resource.used, resource.version = 0, resource.version - 1
+        self._settle(resource)
+        return True
 
     def propose(self, item: Item, chosen: Iterable[tuple[Resource, int]], now: datetime) -> None:
         """Its units count against what was chosen until the answer comes."""
@@ -344,7 +350,7 @@ class State:
     def park(self, item: Item, resource: Resource, units: int, now: datetime) -> None:
         """Out of its bucket until `resource` has room for `units`."""
         if resource.type == LOCK_TYPE and not resource.parked:
-            self._doubts.append((now + DOUBT_TIME, (resource.tenant, resource.id), resource.version))
+            heappush(self._doubts, (max(resource.idle_since + DOUBT_TIME, now), resource.tenant, resource.id))
         assert item.bucket is not None
         assert item.key is not None
         heappop(item.bucket.line)
@@ -583,7 +589,7 @@ class State:
             resource = self.resource(tenant, use.resource, use.type)
             if use.version > resource.version:
                 news = True
-                if use.used < resource.used:
+                if use.used < resource.used or resource.type == LOCK_TYPE:
                     resource.idle_since = now
                 resource.version, resource.used, resource.capacity = use.version, use.used, use.capacity
                 self.changes.resources[tenant, resource.id] = resource
