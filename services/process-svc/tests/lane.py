@@ -35,7 +35,8 @@ class Lane:
         self.database = database
         self.followed: list[FollowUp] = []
         self.crash = False
-        self.pipeline = Pipeline(database, partial(Work, Memory(self._follow)), HANDLERS, committed=lambda: None)
+        self.memory = Memory(self._follow)
+        self.pipeline = Pipeline(database, partial(Work, self.memory), HANDLERS, committed=lambda: None)
         self._number = itertools.count(1)
         self._tasks: list[asyncio.Task[Any]] = []
         self.http = httpx.AsyncClient(

@@ -109,3 +109,72 @@ async def test_a_death_before_the_follow_up_loses_nothing(kernel: Lane) -> None:
         await kernel.give("follow_up", kernel.followed[-1])
     assert (await kernel.read(second["pid"]))["state"] == "READY"
     assert await kernel.breaches() == {}
+
+
+async def test_a_parent_is_not_completed_before_children_that_it_has_to_wait_for(kernel: Lane) -> None:
+    await kernel.define("parent")
+    await kernel.define("child", on_parent_close="wait")
+    parent = await kernel.run("parent")
+    child = await kernel.create("child", parent=parent["pid"])
+    refused = await kernel.ask("complete", parent["pid"])
+    assert isinstance(refused, Problem)
+    assert (refused.status, "child (1)" in refused.detail) == (409, True)
+    await end(kernel, child["pid"])
+    assert (await kernel.ask("complete", parent["pid"]))["outcome"] == "completed"
+    assert await kernel.breaches() == {}
+
+
+async def test_many_relatives_are_told_in_parts(kernel: Lane) -> None:
+    await kernel.define()
+    parent = await kernel.create()
+    count = store.PART * 2 + 7
+    for fields in ({"parent": parent["pid"]}, {"after": [parent["pid"]], "after_on": "always"}):
+        items = [{"service": "check", **fields}] * count
+        answer = (await kernel.http.post("/v1/processes:batch", json={"items": items})).json()["items"]
+        assert {item["status"] for item in answer} == {201}
+    await kernel.ask("cancel", parent["pid"])
+    await kernel.settle()
+    for query, total in (
+        ("state=TERMINATED", count + 1),
+        ("state=READY", count),
+        ("state=NEW", 0),
+        (f"parent={parent['pid']}&state=TERMINATED", count),
+        (f"root={parent['pid']}", count + 1),
+    ):
+        assert (await kernel.http.get(f"/v1/processes?count=true&limit=1&{query}")).json()["total"] == total, query
+    assert await kernel.breaches() == {}
+
+
+async def test_a_parent_suspended_while_it_waits_goes_on_when_its_children_have_ended(kernel: Lane) -> None:
+    await kernel.define()
+    parent = await kernel.run()
+    child = await kernel.create(parent=parent["pid"])
+    await kernel.ask("wait", parent["pid"], **{"for": {"children": {}}})
+    await kernel.ask("suspend", parent["pid"])
+    await end(kernel, child["pid"])
+    assert (await kernel.read(parent["pid"]))["state"] == "SUSPENDED"
+    assert (await kernel.ask("resume", parent["pid"]))["state"] == "READY"
+    assert await kernel.breaches() == {}
+
+
+async def test_what_could_never_start_is_not_made(kernel: Lane) -> None:
+    await kernel.define()
+    first = await kernel.create()
+    await end(kernel, first["pid"], "cancel")
+    refused = await kernel.create(after=[first["pid"]])
+    assert isinstance(refused, Problem)
+    assert (refused.status, refused.errors[0][0]) == (422, "/after")
+    assert f"{first['pid']} has ended cancelled" in refused.detail
+
+
+async def test_a_predecessor_that_is_rolled_back_counts_anew(kernel: Lane) -> None:
+    await kernel.define()
+    first, second = await kernel.create(), await kernel.create()
+    await end(kernel, first["pid"], "cancel")
+    third = await kernel.create(after=[first["pid"], second["pid"]], after_on="always")
+    await kernel.ask("rollback", first["pid"], version=1)
+    await end(kernel, second["pid"])
+    assert (await kernel.read(third["pid"]))["state"] == "NEW"
+    await end(kernel, first["pid"])
+    assert (await kernel.read(third["pid"]))["state"] == "READY"
+    assert await kernel.breaches() == {}

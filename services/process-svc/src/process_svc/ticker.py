@@ -22,16 +22,17 @@ from process_svc.store.processes import due
 from process_svc.wire import SOURCE
 
 BATCH = 500
-ABANDONED = 3.0
-"""Seconds after which a follow-up counts as left behind."""
 LONGEST = 1.0
 """Seconds between two looks, at most."""
 
 
 class Ticker:
-    def __init__(self, database: Database, pipeline: Pipeline) -> None:
+    """`abandoned`: seconds after which a follow-up counts as left behind."""
+
+    def __init__(self, database: Database, pipeline: Pipeline, *, abandoned: float = 3.0) -> None:
         self._database = database
         self._pipeline = pipeline
+        self._abandoned = abandoned
         self._next: datetime | None = None
         self._earlier = asyncio.Event()
 
@@ -57,7 +58,7 @@ class Ticker:
         """Carries out what is due; in how many seconds to look again."""
         async with self._database.connection() as connection:
             now_due, wait = await due(connection, BATCH)
-            left = await store.abandoned(connection, ABANDONED, BATCH)
+            left = await store.abandoned(connection, self._abandoned, BATCH)
         if now_due:
             await self._pipeline.submit_all([tick(pid, tenant) for pid, tenant in now_due])
         for part in parts(left):
