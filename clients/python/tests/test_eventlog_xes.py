@@ -48,6 +48,12 @@ def test_lifecycles_are_paired_within_a_trace(tmp_path: Path) -> None:
     assert found.bad.count == 0
 
 
+def test_a_trace_without_a_name_has_a_number(tmp_path: Path) -> None:
+    nameless = f"<trace>{event('A', '2024-01-01T10:00:00Z')}</trace>"
+    found = read(log(tmp_path, trace("one", event("A", "2024-01-01T09:00:00Z")), nameless))
+    assert [case.id for case in found.cases] == ["one", "trace 2"]
+
+
 def test_bad_events_are_named(tmp_path: Path) -> None:
     path = log(
         tmp_path,

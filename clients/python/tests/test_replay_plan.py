@@ -1,12 +1,13 @@
 """What a log becomes: a design that the kernel takes, routes that fit its rule."""
 
+import json
 from pathlib import Path
 
 import pytest
 from gateway.models.design import Design
 from kernel_client.eventlog import Log, read
 from kernel_client.replay import durations
-from kernel_client.replay.plan import POOL, plan
+from kernel_client.replay.plan import MOST_TASKS, POOL, cut, plan
 
 TEXT = """case,activity,resource,start,end
 1,Check,ann,2024-01-01 10:00,2024-01-01 10:10
@@ -42,6 +43,14 @@ def test_a_route_names_the_services_of_its_case(log: Log) -> None:
     assert [services[index] for index in first["context"]["route"]] == ["Check", f"Check {POOL}", "size(x) a-b"]
     assert first["service"] == "Check"
     assert first["entity"] == {"type": "replay-case", "id": "2"}
+
+
+def test_a_case_too_long_for_its_context_is_cut(log: Log) -> None:
+    log.cases[0].tasks *= 4000
+    assert len(cut(log)) == 1
+    assert len(log.cases[0].tasks) == MOST_TASKS
+    context = plan(log, None).first(log.cases[0], "run")["context"]
+    assert len(json.dumps({**context, "route": [9999] * MOST_TASKS}, separators=(",", ":"))) < 16 * 1024
 
 
 def test_the_same_log_has_the_same_rule(log: Log) -> None:

@@ -39,6 +39,7 @@ def replay(
     from kernel_client.eventlog import read
     from kernel_client.eventlog.columns import parse
     from kernel_client.replay import durations
+    from kernel_client.replay.plan import cut
     from kernel_client.replay.report import show, summary
 
     try:
@@ -51,6 +52,8 @@ def replay(
         stop(f"{log} has no usable rows ({found.bad.count} bad ones{first})")
     if speed is None:
         factor = durations.default_speed(found)
+    for said in cut(found):
+        print(f"kernel: {said}", file=sys.stderr)
     _announce(log, found, factor)
     played = run(_play(found, factor, url, token))
     told = summary(found, played, factor)

@@ -52,6 +52,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
             "endedat",
             "time",
             "datetime",
+            "date",
         ),
     ),
     "transition": ("lifecycle:transition", "lifecycle", "transition", "eventtype", "status"),

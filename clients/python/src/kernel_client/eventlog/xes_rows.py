@@ -36,6 +36,7 @@ class XesRows:
         self._parser.ExternalEntityRefHandler = _refuse_reference
         self._path: list[str] = []
         self._trace = ""
+        self._traces = 0
         self._events: list[tuple[int, dict[str, str]]] = []
         self._done: list[tuple[int, dict[str, str]]] = []
         self.columns = {role: key for key, role in ROLES.items() if role not in ("start", "case")}
@@ -65,7 +66,8 @@ class XesRows:
         parent = self._path[-1] if self._path else ""
         self._path.append(name)
         if name == "trace":
-            self._trace, self._events = "", []
+            self._traces += 1
+            self._trace, self._events = f"trace {self._traces}", []
         elif name == "event":
             self._events.append((self._parser.CurrentLineNumber, {}))
             if len(self._events) > LONGEST_TRACE:
@@ -75,7 +77,7 @@ class XesRows:
 
     def _attribute(self, parent: str, key: str, value: str) -> None:
         if parent == "trace":
-            if key == "concept:name":
+            if key == "concept:name" and value.strip():
                 self._trace = value
         elif key in ROLES:
             self._events[-1][1][ROLES[key]] = value

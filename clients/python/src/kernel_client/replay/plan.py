@@ -20,6 +20,8 @@ POOL = "(pool)"
 """The operator, and its role, of tasks for which the log names nobody."""
 POOL_CAPACITY = 10_000
 LONGEST_NAME = 200
+MOST_TASKS = 3_000
+"""Of one case: so many steps of its route stay within 16 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,16 @@ class Plan:
             "context": {"replay": self.id, "run": run, "position": 0, "route": route},
             "key": f"{run}:{hashlib.sha256(case.id.encode()).hexdigest()[:24]}",
         }
+
+
+def cut(log: Log) -> list[str]:
+    """Shortens cases that are too long for their context; says which."""
+    told = []
+    for case in log.cases:
+        if len(case.tasks) > MOST_TASKS:
+            told.append(f"case {case.id} has {len(case.tasks):,} tasks, its first {MOST_TASKS:,} are replayed")
+            del case.tasks[MOST_TASKS:]
+    return told
 
 
 def plan(log: Log, speed: float | None) -> Plan:
