@@ -29,6 +29,7 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=2,
                 server_header=False,
+                proxy_headers=False,
                 date_header=False,
                 backlog=1024,
             )
