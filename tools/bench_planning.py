@@ -5,6 +5,7 @@ and its units come back. The last line is one JSON object.
 """
 
 import argparse
+import gc
 import json
 import random
 import time
@@ -84,6 +85,8 @@ def main() -> None:
     for placement in plan(state, now):
         owner.grant(placement, now)
     state.take_changes()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 1_000)  # as the service does
     begun = time.process_time()
     made, longest, planning = 0, 0.0, 0.0
     while made < options.decisions:

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from scheduler_svc.domain.demands import Demand, Demands, Need, Skill
 from scheduler_svc.domain.facts import Usage
+from scheduler_svc.domain.line import DOUBT_TIME
 from scheduler_svc.domain.planning import plan
 from scheduler_svc.domain.queues import ItemState
-from scheduler_svc.domain.state import ANSWER_TIME, DOUBT_TIME, LEAVING_TIME
+from scheduler_svc.domain.state import ANSWER_TIME, LEAVING_TIME
 
 from .world import START, TENANT, Owned, World, item, lock, operator, room
 

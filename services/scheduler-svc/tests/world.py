@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from kernel_contracts.vocabulary import QueuePolicy
 from scheduler_svc.domain.demands import Demand, Demands, Need, Skill
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
+from scheduler_svc.domain.held import missing
 from scheduler_svc.domain.planning import Placement, plan
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.resources import Resource, eligible
-from scheduler_svc.domain.state import State, missing
+from scheduler_svc.domain.state import State
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TENANT = "main"

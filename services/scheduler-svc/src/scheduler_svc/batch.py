@@ -11,8 +11,9 @@ from kernel_runtime.lease import LeaseLostError
 from kernel_runtime.problem import Problem
 
 from scheduler_svc import metrics, wire
+from scheduler_svc.domain.line import Changes
 from scheduler_svc.domain.planning import plan
-from scheduler_svc.domain.state import Changes, State
+from scheduler_svc.domain.state import State
 from scheduler_svc.memory import Memory
 from scheduler_svc.store import planner as store
 from scheduler_svc.store import queues

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from scheduler_svc.domain.demands import Demand, Need
+from scheduler_svc.domain.held import missing
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.resources import LOCK_TYPE, Resource, eligible
-from scheduler_svc.domain.state import missing
 
 
 class Reason(StrEnum):

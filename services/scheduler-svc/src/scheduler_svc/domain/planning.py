@@ -17,10 +17,11 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from scheduler_svc.domain.demands import Demand
+from scheduler_svc.domain.held import match_held
 from scheduler_svc.domain.order import Key, by_priority
 from scheduler_svc.domain.queues import Bucket, Candidates, Item, Queue
 from scheduler_svc.domain.resources import LOCK_TYPE, Pool, Resource, eligible
-from scheduler_svc.domain.state import State, match_held
+from scheduler_svc.domain.state import State
 
 CANDIDATES: Final = 3
 """So many are proposed for each demand, the best first."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from heapq import heappop, heappush
 from typing import Final
 
-from scheduler_svc.domain.demands import Demands, Held, Need, Signature
+from scheduler_svc.domain.demands import Demands, Held
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
-from scheduler_svc.domain.order import Key
-from scheduler_svc.domain.queues import BUSY, Bucket, Item, ItemState, Queue
-from scheduler_svc.domain.resources import LOCK_TYPE, Pool, Resource, eligible
+from scheduler_svc.domain.held import more
+from scheduler_svc.domain.line import REMEMBERED, Line
+from scheduler_svc.domain.queues import BUSY, Item, ItemState
+from scheduler_svc.domain.resources import LOCK_TYPE, Resource, eligible
 
 ANSWER_TIME: Final = timedelta(seconds=30)
 """A proposal without an answer after this long is sent again, as it was."""
@@ -21,48 +20,15 @@ LEAVING_TIME: Final = timedelta(seconds=60)
 """Who has given everything back and is not told to have left after this long is proposed again: the refusal says how it is."""
 FIRST_BACK_OFF: Final = timedelta(milliseconds=50)
 LONGEST_BACK_OFF: Final = timedelta(seconds=30)
-DOUBT_TIME: Final = timedelta(seconds=60)
-"""A lock that has been waited for so long without news of it is asked for: the denial says how it really is."""
-REMEMBERED: Final = 100_000
-"""Of so many processes that left, the version is remembered: what arrives late about them is not new."""
 
 
-@dataclass(slots=True)
-class Changes:
-    """What has to be saved."""
-
-    items: dict[int, Item] = field(default_factory=dict)
-    removed: dict[int, Item] = field(default_factory=dict)
-    resources: dict[tuple[str, str], Resource] = field(default_factory=dict)
-    forgotten: dict[tuple[str, str], Resource] = field(default_factory=dict)
-    waits: list[tuple[str, str, float]] = field(default_factory=list)
-    """(tenant, queue, seconds from READY to granted)."""
-
-
-@dataclass(slots=True)
-class _Kind:
-    resources: dict[str, Resource] = field(default_factory=dict)
-    pools: list[Pool] = field(default_factory=list)
-
-
-class State:
+class State(Line):
     def __init__(self) -> None:
-        self.queues: dict[tuple[str, str], Queue] = {}
-        self.items: dict[int, Item] = {}
-        self.resources: dict[tuple[str, str], Resource] = {}
-        self.dirty: dict[Queue, None] = {}
-        """Queues in which something may have become possible."""
-        self.changes = Changes()
-        self._pools: dict[tuple[str, Need], Pool] = {}
-        self._kinds: dict[tuple[str, str], _Kind] = {}
+        super().__init__()
         self._gone: dict[int, tuple[int, bool]] = {}
-        self._deferred: dict[int, Item] = {}
-        self._later: list[tuple[datetime, int]] = []
+        """Of processes that left: the version, and whether they ended. What arrives late about them is not new."""
         self._asked: deque[tuple[datetime, int, str]] = deque()
         self._given: deque[tuple[datetime, int, str]] = deque()
-        self._locks: dict[tuple[str, str], int] = {}
-        """The versions of locks that were forgotten: what arrives late about them is not new."""
-        self._doubts: list[tuple[datetime, str, str]] = []
 
     # --- processes
 
@@ -131,7 +97,21 @@ class State:
             item.dispatch_id = None
             self._become(item, ItemState.HOLDING)
 
-    # --- answers to proposals
+    # --- proposals and their answers
+
+    def propose(self, item: Item, chosen: Iterable[tuple[Resource, int]], now: datetime) -> None:
+        """Its units count against what was chosen until the answer comes."""
+        item.reserved = list(chosen)
+        for resource, units in item.reserved:
+            resource.outstanding += units
+            resource.settle()
+        self._dequeue(item)
+        item.attempt += 1
+        item.dispatch_id = f"{item.pid}.{item.version}.{item.attempt}"
+        item.proposed_at = now
+        item.retry_at = None
+        self._asked.append((now + ANSWER_TIME, item.pid, item.dispatch_id))
+        self._become(item, ItemState.PROPOSED, slight=True)
 
     def granted(
         self, tenant: str, pid: int, dispatch_id: str, queue: str, allocations: Sequence[Usage], now: datetime
@@ -150,7 +130,7 @@ class State:
         if not kept and not ours:
             return
         if ours:
-            kept = {id: _more(held, item.held.get(id)) for id, held in kept.items()}
+            kept = {id: more(held, item.held.get(id)) for id, held in kept.items()}
         item.held = {**item.held, **kept}
         if ours:
             self.changes.waits.append((item.tenant, item.queue, (now - item.ready_at).total_seconds()))
@@ -265,43 +245,10 @@ class State:
             )
         self.dirty[queue] = None
 
-    # --- looked up, made where missing
-
-    def queue(self, tenant: str, name: str) -> Queue:
-        queue = self.queues.get((tenant, name))
-        if queue is None:
-            queue = self.queues[tenant, name] = Queue(tenant, name)
-        return queue
-
-    def resource(self, tenant: str, id: str, type: str) -> Resource:
-        resource = self.resources.get((tenant, id))
-        if resource is None:
-            resource = self.resources[tenant, id] = Resource(tenant, id, type)
-            resource.version = self._locks.pop((tenant, id), 0)
-            self._kind(tenant, type).resources[id] = resource
-        return resource
-
-    def pool(self, tenant: str, need: Need) -> Pool:
-        pool = self._pools.get((tenant, need))
-        if pool is None:
-            pool = self._pools[tenant, need] = Pool(need)
-            kind = self._kind(tenant, need.type)
-            kind.pools.append(pool)
-            for resource in kind.resources.values():
-                if eligible(resource, need):
-                    pool.add(resource)
-        return pool
-
-    def _kind(self, tenant: str, type: str) -> _Kind:
-        kind = self._kinds.get((tenant, type))
-        if kind is None:
-            kind = self._kinds[tenant, type] = _Kind()
-        return kind
-
-    # --- for planning
+    # --- time
 
     def wake(self, now: datetime) -> None:
-        """Whose back-off has passed is in line again, and who should have left long ago."""
+        """Whose back-off has passed is in line again, and who gave everything back but never left."""
         while self._given and self._given[0][0] <= now:
             _, pid, dispatch_id = self._given.popleft()
             item = self.items.get(pid)
@@ -312,69 +259,7 @@ class State:
                 and not item.held
             ):
                 self._back_in_line(item, item.reason, now, at_once=True)
-        while self._later and self._later[0][0] <= now:
-            at, pid = heappop(self._later)
-            item = self._deferred.get(pid)
-            if item is not None and item.retry_at == at:
-                self._enqueue(item)
-        while self._doubts and self._doubts[0][0] <= now:
-            _, tenant, id = heappop(self._doubts)
-            resource = self.resources.get((tenant, id))
-            if resource is not None and resource.parked and not self.doubts(resource, now):
-                heappush(self._doubts, (max(resource.idle_since, now) + DOUBT_TIME, tenant, id))
-
-    def doubts(self, resource: Resource, now: datetime) -> bool:
-        """Whether a lock is taken, as we know it, but there was no news of it for long. Then it counts as free, once."""
-        if resource.type != LOCK_TYPE or not resource.used or resource.outstanding:
-            return False
-        if resource.idle_since + DOUBT_TIME > now:
-            return False
-        resource.used, resource.version = 0, resource.version - 1
-        self._settle(resource)
-        return True
-
-    def propose(self, item: Item, chosen: Iterable[tuple[Resource, int]], now: datetime) -> None:
-        """Its units count against what was chosen until the answer comes."""
-        item.reserved = list(chosen)
-        for resource, units in item.reserved:
-            resource.outstanding += units
-            resource.settle()
-        self._dequeue(item)
-        item.attempt += 1
-        item.dispatch_id = f"{item.pid}.{item.version}.{item.attempt}"
-        item.proposed_at = now
-        item.retry_at = None
-        self._asked.append((now + ANSWER_TIME, item.pid, item.dispatch_id))
-        self._become(item, ItemState.PROPOSED, slight=True)
-
-    def park(self, item: Item, resource: Resource, units: int, now: datetime) -> None:
-        """Out of its bucket until `resource` has room for `units`."""
-        if resource.type == LOCK_TYPE and not resource.parked:
-            heappush(self._doubts, (max(resource.idle_since + DOUBT_TIME, now), resource.tenant, resource.id))
-        assert item.bucket is not None
-        assert item.key is not None
-        heappop(item.bucket.line)
-        heappush(resource.parked.setdefault((item.bucket, units), []), item.key)
-        self._next(item)
-
-    def block(self, bucket: Bucket, pools: Iterable[Pool]) -> None:
-        """Nothing is free for it; the first gain in one of `pools` wakes it."""
-        bucket.blocked = True
-        for pool in pools:
-            pool.waiting.add(bucket)
-
-    def shelve(self, item: Item) -> None:
-        """Its window has closed: not proposed any more."""
-        self._dequeue(item)
-
-    def defer(self, item: Item, until: datetime) -> None:
-        """Out of line until then."""
-        if item.key is not None:
-            self._dequeue(item)
-        item.retry_at = until
-        self._deferred[item.pid] = item
-        heappush(self._later, (until, item.pid))
-        self._changed(item)
+        super().wake(now)
 
     def overdue(self, now: datetime) -> list[Item]:
         """Proposals whose answer is missing; each is told again after the same time."""
@@ -387,15 +272,9 @@ class State:
 
     def next_due(self) -> datetime | None:
         """When time alone changes something next."""
-        while self._later:
-            at, pid = self._later[0]
-            if pid in self._deferred and self._deferred[pid].retry_at == at:
-                break
-            heappop(self._later)
-        times = [heap[0][0] for heap in (self._later, self._given, self._doubts) if heap]
-        if self._next_asked() is not None:
-            times.append(self._asked[0][0])
-        return min(times, default=None)
+        times = [super().next_due(), self._given[0][0] if self._given else None]
+        times.append(self._asked[0][0] if self._next_asked() is not None else None)
+        return min((at for at in times if at is not None), default=None)
 
     def _next_asked(self) -> Item | None:
         """The proposal that has waited longest; those that were answered are dropped on the way."""
@@ -407,27 +286,7 @@ class State:
             self._asked.popleft()
         return None
 
-    def take_changes(self) -> Changes:
-        """What changed since the last call. Locks that nobody has or waits for are forgotten."""
-        changes, self.changes = self.changes, Changes()
-        for place, resource in list(changes.resources.items()):
-            if resource.idle_lock:
-                del changes.resources[place]
-                self.resources.pop(place, None)
-                self._kind(resource.tenant, resource.type).resources.pop(resource.id, None)
-                self._locks[place] = resource.version
-                if len(self._locks) > REMEMBERED:
-                    del self._locks[next(iter(self._locks))]
-                if resource.stored is not None:
-                    changes.forgotten[place] = resource
-        return changes
-
     # --- from the store
-
-    def restore_resource(self, resource: Resource) -> None:
-        resource.settle()
-        self.resources[resource.tenant, resource.id] = resource
-        self._kind(resource.tenant, resource.type).resources[resource.id] = resource
 
     def restore_item(self, item: Item) -> None:
         """After all queues and resources. In order of `proposed_at`."""
@@ -458,20 +317,6 @@ class State:
         item = self.items.get(pid)
         known = item.latest if item is not None else self._gone.get(pid, (0, False))[0]
         return version <= known
-
-    def _changed(self, item: Item, *, slight: bool = False) -> None:
-        item.slight = slight and item.stored and item.pid not in self.changes.items
-        self.changes.items[item.pid] = item
-
-    def _become(self, item: Item, state: ItemState, *, slight: bool = False) -> None:
-        before, item.state = item.state in BUSY, state
-        after = state in BUSY
-        if before != after:
-            queue = self.queue(item.tenant, item.queue)
-            queue.busy += 1 if after else -1
-            if before and queue.limit is not None:
-                self.dirty[queue] = None
-        self._changed(item, slight=slight)
 
     def _out(self, item: Item) -> None:
         """Neither in line nor proposed nor running."""
@@ -515,63 +360,6 @@ class State:
         else:
             self.defer(item, now + min(FIRST_BACK_OFF * 2 ** min(item.denials - 1, 12), LONGEST_BACK_OFF))
 
-    def _requeue(self, item: Item) -> None:
-        """What it holds has changed, and so what it still needs."""
-        if item.key is not None:
-            self._dequeue(item)
-            self._enqueue(item)
-
-    def _enqueue(self, item: Item) -> None:
-        if self._deferred.pop(item.pid, None) is not None:
-            item.retry_at = None
-            self._changed(item)
-        demands = item.demands
-        item.fixed, item.pooled, signature = demands.fixed, demands.pooled, demands.signature
-        if item.held:
-            item.fixed, item.pooled, signature = missing(item)
-        queue = self.queue(item.tenant, item.queue)
-        bucket = queue.buckets.get(signature)
-        if bucket is None:
-            bucket = queue.bucket(signature, [self.pool(item.tenant, need) for need, _ in signature])
-        item.bucket = bucket
-        item.key = queue.order(item)
-        heappush(bucket.line, item.key)
-        self._advance(bucket, item.key)
-
-    def _advance(self, bucket: Bucket, key: Key) -> None:
-        if not bucket.blocked and bucket.line[0] is key:
-            bucket.queue.activate(bucket)
-            self.dirty[bucket.queue] = None
-
-    def _dequeue(self, item: Item) -> None:
-        self._deferred.pop(item.pid, None)
-        if item.key is not None:
-            item.key = None
-            if item.fixed:
-                self._next(item)
-
-    def _next(self, item: Item) -> None:
-        """It has made way: another that needs the same resource may take its place in the bucket."""
-        bucket = item.bucket
-        assert bucket is not None
-        for index in item.fixed:
-            demand = item.demands.all[index]
-            resource = self.resources.get((item.tenant, demand.resource or ""))
-            if resource is not None and resource.parked and resource.room >= demand.units:
-                self._unpark(resource, bucket, demand.units)
-
-    def _unpark(self, resource: Resource, bucket: Bucket, units: int) -> None:
-        line = resource.parked.get((bucket, units))
-        while line:
-            key = heappop(line)
-            item = self.items.get(key[-1])
-            if item is not None and item.key is key:
-                heappush(bucket.line, key)
-                self._advance(bucket, key)
-                break
-        if not line:
-            resource.parked.pop((bucket, units), None)
-
     def _unreserved(self, item: Item) -> list[Resource]:
         """Its reservations are gone; the resources still have to settle."""
         loaded = []
@@ -601,58 +389,3 @@ class State:
     def _is_news(self, tenant: str, use: Usage) -> bool:
         resource = self.resources.get((tenant, use.resource))
         return resource is None or use.version > resource.version
-
-    def _settle(self, resource: Resource) -> None:
-        room, rank = resource.room, resource.rank
-        resource.settle()
-        if resource.room > max(room, 0):
-            for pool in resource.pools:
-                pool.offer(resource)
-                if pool.waiting:
-                    self._wake(pool)
-            for bucket, units in list(resource.parked):
-                if units <= resource.room:
-                    self._unpark(resource, bucket, units)
-        elif resource.rank < rank:
-            for pool in resource.pools:
-                pool.offer(resource)
-
-    def _wake(self, pool: Pool) -> None:
-        for bucket in pool.waiting:
-            if bucket.blocked:
-                bucket.blocked = False
-                bucket.queue.activate(bucket)
-                self.dirty[bucket.queue] = None
-        pool.waiting.clear()
-
-
-def _more(held: Held, before: Held | None) -> Held:
-    return held if before is None else Held(held.type, held.units + before.units, held.keep or before.keep)
-
-
-def missing(item: Item) -> tuple[tuple[int, ...], tuple[int, ...], Signature]:
-    """The demands that what it holds for good does not meet: fixed, pooled, and the signature of those."""
-    held = match_held(item)
-    demands = item.demands
-    pooled = tuple(i for i in demands.pooled if i not in held)
-    return (
-        tuple(i for i in demands.fixed if i not in held),
-        pooled,
-        tuple((demands.all[i].need, demands.all[i].units) for i in pooled),
-    )
-
-
-def match_held(item: Item) -> dict[int, str]:
-    """Demands that are met by what the process has kept: index -> resource. Each holding meets one demand."""
-    left = {id: held for id, held in item.held.items() if held.keep}
-    met: dict[int, str] = {}
-    for index, demand in enumerate(item.demands.all):
-        if not demand.keep:
-            continue
-        for id, held in left.items():
-            same = demand.resource == id if demand.resource is not None else demand.need.type == held.type
-            if same and held.units >= demand.units:
-                met[index] = id
-                del left[id]
-                break
-    return met

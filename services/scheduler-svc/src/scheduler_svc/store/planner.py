@@ -10,9 +10,10 @@ from kernel_runtime.database import Connection
 from scheduler_svc import texts
 from scheduler_svc.domain.demands import Skill
 from scheduler_svc.domain.facts import QueueSettings
+from scheduler_svc.domain.line import Changes
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.resources import Resource
-from scheduler_svc.domain.state import Changes, State
+from scheduler_svc.domain.state import State
 from scheduler_svc.store.queues import definition_from
 
 _ITEM_COLUMNS = (
