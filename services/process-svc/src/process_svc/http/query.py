@@ -20,7 +20,7 @@ _TEXTS = {
     "entity_id": "entity_id = {}",
     "key": "key = {}",
 }
-_NUMBERS = {"parent": "parent = {}", "root": "root = {}"}
+_NUMBERS = {"parent": "parent = {}", "root": "(pid = {} OR root = {} AND parent IS NOT NULL)"}
 _TIMES = {"created_after": "created_at > {}", "due_before": "due < {}"}
 _PAGING = {"limit", "cursor", "sort", "count", "fields"}
 CONTEXT = "context."
@@ -52,19 +52,23 @@ def filters(request: Request, tenant: str) -> Filter:
         elif name in _TEXTS:
             found.add(_TEXTS[name], value)
         elif name in _NUMBERS:
-            found.add(_NUMBERS[name], number(name, value))
+            found.add(_NUMBERS[name], *[number(name, value)] * _NUMBERS[name].count("{}"))
         elif name in _TIMES:
             found.add(_TIMES[name], time(name, value))
         elif name == "has_incident":
-            found.add("(incident IS NOT NULL) = {}", boolean(name, value))
+            found.add("incident IS NOT NULL" if boolean(name, value) else "incident IS NULL")
         elif name == "q":
             found.add("(service ILIKE {} OR key ILIKE {} OR entity_id ILIKE {})", *[f"%{_like(value)}%"] * 3)
         elif name.startswith(CONTEXT) and len(name) > len(CONTEXT):
             found.add("context::jsonb #>> {}::text[] = {}", name[len(CONTEXT) :].split("."), value)
         elif name not in _PAGING:
             raise wrong(name, "is not a filter of this list")
-    if states:
+    if len(states) == 1:
+        found.add("state = {}", states[0])
+    elif states:
         found.add("state = ANY({}::text[])", states)
+    if states and ProcessState.TERMINATED not in states:
+        found.add("state <> 'TERMINATED'")  # says what the index of those alive says
     return found
 
 

@@ -115,6 +115,7 @@ CREATE INDEX process_queue ON process (tenant, priority DESC, ready_at, pid) WHE
 CREATE INDEX process_entity ON process (tenant, entity_type, entity_id, pid) WHERE entity_type IS NOT NULL;
 CREATE INDEX process_parent ON process (parent, pid) WHERE parent IS NOT NULL;
 CREATE INDEX process_root ON process (root, pid) WHERE parent IS NOT NULL;
+CREATE INDEX process_incident ON process (tenant, pid) WHERE incident IS NOT NULL;
 CREATE INDEX process_wake ON process (wake_at) WHERE wake_at IS NOT NULL;
 
 CREATE TABLE journal (
