@@ -37,8 +37,8 @@ async def test_a_breach_is_named_and_the_exit_code_says_so(installation: Install
     try:
         await database.execute(
             "INSERT INTO ready_item (pid, tenant, queue, service, version, latest, priority, ready_at, demands, cause, state,"
-            " attempt, candidates, held, denials) VALUES ($1, 'main', 'nowhere', 's', 1, 1, 50, now(), '[{\"type\": \"operator\"}]',"
-            " '{}', 'ready', 0, '[]', '{}', 0)",
+            " attempt, candidates, held, denials)"
+            " VALUES ($1, 'main', 'nowhere', 's', 1, 1, 50, now(), '[]', '{}', 'ready', 0, '[]', '{}', 0)",
             STRANGER,
         )
         found = fsck(installation, 1)

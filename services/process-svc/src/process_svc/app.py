@@ -1,6 +1,5 @@
 """process-svc, wired."""
 
-import gc
 from functools import partial
 
 from kernel_runtime.lease import while_held
@@ -18,8 +17,6 @@ from process_svc.ticker import FollowUps, Ticker
 
 def wired(settings: Settings) -> tuple[Parts, Ticker]:
     """All parts of one replica; nothing runs yet."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # a batch makes many objects that live no longer than it does
     follow_ups = FollowUps()
     memory = Memory(follow_ups)
     parts = Parts("process-svc", settings, partial(Work, memory), HANDLERS)
