@@ -130,7 +130,7 @@ def test_a_failure_is_tried_again_after_its_back_off_then_becomes_an_incident() 
     assert (again.state, again.attempt, again.not_before) == (S.NEW, 2, NOW + timedelta(minutes=1))
     assert change.entries[0].give is Give.RUNNING
     assert d.admit(again, {}, NOW) is None
-    assert wake_at(again) == again.not_before
+    assert wake_at(again, NOW) == again.not_before
     last = d.fail(running(attempt=2), kind, ERROR, NOW, None)
     assert isinstance(last, Change)
     assert (last.process.state, last.incident) == (S.SUSPENDED, {"type": "down", "error": ERROR.as_dict()})
@@ -249,12 +249,12 @@ def test_resume_leads_back_to_what_is_still_missing() -> None:
 @pytest.mark.parametrize(("events", "state"), [(SuspendedEvents.STOP, S.WAITING), (SuspendedEvents.CATCH_UP, S.READY)])
 def test_timers_stop_or_catch_up(events: SuspendedEvents, state: ProcessState) -> None:
     timer = suspended(waiting(until=NOW + timedelta(minutes=10)))
-    assert wake_at(timer) is None
+    assert wake_at(timer, NOW) is None
     back = d.resume(timer, service(events=events), {}, NOW + timedelta(hours=1), None)
     assert isinstance(back, Change)
     assert back.process.state is state
     if state is S.WAITING:
-        assert wake_at(back.process) == NOW + timedelta(minutes=70)
+        assert wake_at(back.process, NOW) == NOW + timedelta(minutes=70)
 
 
 def test_suspend_with_hold_gives_back_only_when_it_goes_on() -> None:
@@ -268,7 +268,7 @@ def test_suspend_with_hold_gives_back_only_when_it_goes_on() -> None:
 
 def test_a_run_has_a_limit_and_its_failure_counts() -> None:
     limited = running(run_until=NOW + timedelta(seconds=60))
-    assert wake_at(limited) == limited.run_until
+    assert wake_at(limited, NOW) == limited.run_until
     assert tick(limited, TIMED, {}, NOW) is None
     failed = tick(limited, TIMED, {}, NOW + timedelta(seconds=60))
     assert isinstance(failed, Change)

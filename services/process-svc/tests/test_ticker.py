@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +64,25 @@ async def test_what_a_dead_replica_left_is_found(ticking: Lane) -> None:
     first = await ticking.create()
     second = await ticking.create(after=[first["pid"]], after_on="always")
     ticking.crash = True
+    await ticking.ask("cancel", first["pid"])
+    await reaches(ticking, second["pid"], "READY")
+    assert await ticking.breaches() == {}
+
+
+async def test_a_window_that_opens_before_the_predecessors_are_done_is_looked_at_once(ticking: Lane) -> None:
+    await ticking.define()
+    first = await ticking.create()
+    soon = (datetime.now(UTC) + timedelta(seconds=0.2)).isoformat()
+    second = await ticking.create(after=[first["pid"]], after_on="always", not_before=soon)
+
+    async def looked_at() -> bool:
+        async with ticking.database.connection() as connection:
+            return (
+                await connection.fetchval("SELECT wake_at IS NULL FROM process WHERE pid = $1", second["pid"]) is True
+            )
+
+    await eventually(looked_at, timeout=10)
+    assert (await ticking.read(second["pid"]))["state"] == "NEW"
     await ticking.ask("cancel", first["pid"])
     await reaches(ticking, second["pid"], "READY")
     assert await ticking.breaches() == {}

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from kernel_runtime.command import Cause, Command
+from kernel_runtime.command import Answer, Cause, Command
 from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
 
@@ -59,10 +59,10 @@ class Ticker:
         async with self._database.connection() as connection:
             now_due, wait = await due(connection, BATCH)
             left = await store.abandoned(connection, self._abandoned, BATCH)
-        if now_due:
-            await self._pipeline.submit_all([tick(pid, tenant) for pid, tenant in now_due])
-        for part in parts(left):
-            await self._pipeline.submit_all(part)
+        work = [[tick(pid, tenant) for pid, tenant in now_due]] if now_due else []
+        for part in (*work, *parts(left)):
+            if not all(isinstance(result, Answer) for result in await self._pipeline.submit_all(part)):
+                return LONGEST
         if len(now_due) == BATCH or len(left) == BATCH:
             return 0.0
         return LONGEST if wait is None else min(max(wait, 0.005), LONGEST)

@@ -136,11 +136,15 @@ class Refusal:
 Decision = Change | Refusal
 
 
-def wake_at(process: Process) -> datetime | None:
-    """When time itself will do something to this process: open its window, end its wait or run, or close its window."""
+def wake_at(process: Process, now: datetime) -> datetime | None:
+    """When time itself will do something to this process: open its window, end its wait or run, or close its window.
+
+    A window that is open already does nothing more: who is NEW then waits for its predecessors.
+    """
     state = process.state
     if state is ProcessState.NEW:
-        return _earliest(process.not_before, process.not_after)
+        opens = process.not_before
+        return _earliest(opens if opens is not None and opens >= now else None, process.not_after)
     if state is ProcessState.READY:
         return process.not_after
     if state is ProcessState.RUNNING:

@@ -45,8 +45,13 @@ def tick(work: Work, command: Command, now: datetime) -> Result:
     """Whatever time has made due for one process."""
     body: Tick = command.body
     process = work.processes.get(body.pid)
-    if process is not None:
-        _apply(work, command, due(process, work.entry(process).service, work.outcomes, now), now)
+    if process is None:
+        return DONE
+    change = due(process, work.entry(process).service, work.outcomes, now)
+    if change is None:
+        work.mark(process.pid)
+    else:
+        work.apply(change, command, now)
     return DONE
 
 

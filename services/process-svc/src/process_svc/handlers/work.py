@@ -68,6 +68,7 @@ class Work:
         self._follow: dict[tuple[str, int, int], Cause] = {}
         self._told: list[FollowUp] = []
         self._time: tuple[datetime | None, str] = (None, "")
+        self._now: datetime | None = None
 
     # Before the decisions
 
@@ -249,7 +250,7 @@ class Work:
         self._follow[kind, pid, position] = cause
 
     def mark(self, pid: int, **flags: bool) -> None:
-        """`has_children`, `has_dependents`: no new version of the process."""
+        """`has_children`, `has_dependents`, or only when it is due: no new version of the process."""
         self.processes[pid] = self.processes[pid].but(**flags)
         if flags.get("has_children"):
             self.families.setdefault(pid, Family())
@@ -265,7 +266,8 @@ class Work:
         )
 
     def conclude(self, now: datetime) -> None:
-        """Nothing follows from the batch as a whole."""
+        """The time of the batch is that of its rows."""
+        self._now = now
 
     def refuse(self, command: Command, problem: Problem, now: datetime) -> None:
         self.messages.append(wire.command_refused(command, problem, now))
@@ -274,11 +276,13 @@ class Work:
 
     async def save(self, connection: Connection) -> None:
         processes, new = self.processes, self._new
-        await store.insert(connection, [processes[pid] for pid in new])
+        assert self._now is not None
+        await store.insert(connection, [processes[pid] for pid in new], self._now)
         await store.update(
             connection,
             [processes[pid] for pid in self._changed if pid not in new],
             [processes[pid] for pid in self._new_context if pid not in new],
+            self._now,
         )
         await store.write_journal(connection, self._journal)
         await store.write_snapshots(connection, self._snapshots)
@@ -296,12 +300,13 @@ class Work:
             await service_store.add(connection, self._defined, *self._defined_by)
 
     def committed(self) -> None:
-        self.memory.tell(self._told, self._times())
+        if self._now is not None:
+            self.memory.tell(self._told, self._times(self._now))
 
-    def _times(self) -> Iterable[datetime]:
+    def _times(self, now: datetime) -> Iterable[datetime]:
         for pids in (self._new, self._changed):
             for pid in pids:
-                if (at := wake_at(self.processes[pid])) is not None:
+                if (at := wake_at(self.processes[pid], now)) is not None:
                     yield at
 
     def abandoned(self) -> None:

@@ -120,12 +120,13 @@ async def snapshots_at(connection: Connection, wanted: Sequence[tuple[int, int]]
     }
 
 
-async def insert(connection: Connection, processes: Sequence[Process]) -> None:
+async def insert(connection: Connection, processes: Sequence[Process], now: datetime) -> None:
     """Raises AlreadyDoneError where another transaction has taken one of their keys meanwhile."""
     if not processes:
         return
     try:
-        await connection.copy_records_to_table("process", records=map(rows.inserted, processes), columns=_COLUMNS)
+        records = [rows.inserted(process, now) for process in processes]
+        await connection.copy_records_to_table("process", records=records, columns=_COLUMNS)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "process_key":
             raise AlreadyDoneError from error
@@ -135,9 +136,11 @@ async def insert(connection: Connection, processes: Sequence[Process]) -> None:
         await connection.copy_records_to_table("dependency", records=links, columns=("after_pid", "pid"))
 
 
-async def update(connection: Connection, processes: Sequence[Process], new_context: Sequence[Process]) -> None:
+async def update(
+    connection: Connection, processes: Sequence[Process], new_context: Sequence[Process], now: datetime
+) -> None:
     if processes:
-        await connection.execute(_MOVE, [rows.moved(process) for process in processes])
+        await connection.execute(_MOVE, [rows.moved(process, now) for process in processes])
     if new_context:
         await connection.execute(_SET_CONTEXT, [rows.with_context(process) for process in new_context])
 

@@ -79,15 +79,15 @@ _moving = attrgetter(*MOVING)
 _context = attrgetter(*CONTEXT)
 
 
-def inserted(process: Process) -> tuple[Any, ...]:
+def inserted(process: Process, now: datetime) -> tuple[Any, ...]:
     """In the order FIXED, MOVING, COMPUTED, CONTEXT, `after`."""
     after = process.after or None
-    return (*_fixed(process), *_moving(process), *_computed(process), *_context(process), after)
+    return (*_fixed(process), *_moving(process), *_computed(process, now), *_context(process), after)
 
 
-def moved(process: Process) -> tuple[Any, ...]:
+def moved(process: Process, now: datetime) -> tuple[Any, ...]:
     """pid, then in the order MOVING, COMPUTED."""
-    return (process.pid, *_moving(process), *_computed(process))
+    return (process.pid, *_moving(process), *_computed(process, now))
 
 
 def with_context(process: Process) -> tuple[Any, ...]:
@@ -95,9 +95,9 @@ def with_context(process: Process) -> tuple[Any, ...]:
     return (process.pid, *_context(process))
 
 
-def _computed(process: Process) -> tuple[str | None, datetime | None]:
+def _computed(process: Process, now: datetime) -> tuple[str | None, datetime | None]:
     waiting = process.waiting
-    return None if waiting is None else waiting_text(waiting), wake_at(process)
+    return None if waiting is None else waiting_text(waiting), wake_at(process, now)
 
 
 def process(row: Mapping[str, Any]) -> Process:
