@@ -17,6 +17,8 @@ from process_svc.handlers.bodies import Batch
 from process_svc.handlers.commands import NAMED
 
 MAX_ITEMS = 1_000
+MAX_PREDECESSORS = 20_000
+"""Of all items together: each is locked."""
 _BY_PATH = {name.value: model for name, model in NAMED.items() if name is not CommandName.SET_CONTEXT}
 
 
@@ -28,6 +30,8 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
     async def create_batch(request: Request) -> Response:
         raw = await body(request)
         items = [("create", _valid(CreateProcess, item)) for item in _items(raw)]
+        if sum(len(body.after) for _, body in items if isinstance(body, CreateProcess)) > MAX_PREDECESSORS:
+            raise ProblemError(invalid(f"A batch may name {MAX_PREDECESSORS:,} predecessors: send smaller ones."))
         sent = command(caller(request), "create_batch", Batch(items), raw, weight=len(items))
         return respond(await pipeline.submit(sent))
 
