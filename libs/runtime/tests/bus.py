@@ -119,4 +119,5 @@ async def running(told: ServiceSettings, *, begin: Any = Counters, **options: An
         yield service
     finally:
         await service.stop()
-        assert not [error for error in service.failed() if not isinstance(error, asyncio.CancelledError)]
+        for error in service.failed():
+            raise error

@@ -1,5 +1,6 @@
 """What the runtime's tests share: a migrated database, and the small service of counter_service.py."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import counter_service
 from kernel_runtime import logs
 from kernel_runtime.schema import RUNTIME_TABLES
 
-logs.configure("tests", 0, "WARNING")
+logs.configure("tests", 0, os.environ.get("KERNEL_LOG_LEVEL", "WARNING"))
 
 
 @pytest_asyncio.fixture

@@ -21,6 +21,7 @@ AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,  # its pool or protocol, when a connection goes at the wrong moment
     TimeoutError,
     OSError,
 )
@@ -65,9 +66,9 @@ class Database:
         delay = 0.1
         while True:
             try:
-                self._pool = await asyncpg.create_pool(
+                pool = await asyncpg.create_pool(
                     self._url,
-                    min_size=1,
+                    min_size=0,  # with more, the pool connects by itself, and sometimes where an acquire does so too
                     max_size=self._max_size,
                     timeout=5,
                     command_timeout=30,
@@ -76,6 +77,8 @@ class Database:
                     reset=_as_it_is,
                     server_settings=self._session(),
                 )
+                async with pool.acquire(timeout=5):
+                    self._pool = pool
                 return
             except AWAY as error:
                 log.warning("database.away", error=str(error) or type(error).__name__)
