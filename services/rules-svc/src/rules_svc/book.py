@@ -2,7 +2,7 @@
 
 A `Book` never changes; a batch works with one, and sees its own changes in a new one. `Memory` holds the newest. Each batch asks
 the database for the version first, so what is decided is never decided by an older book; only what is dropped unread by its
-headers goes by memory, which follows other replicas within a second.
+headers goes by memory, which follows other replicas as soon as their commit is told (see ticker).
 """
 
 from collections.abc import Iterable, Mapping

@@ -17,15 +17,53 @@ CHORES_EVERY = 60.0
 
 
 class Ticker:
-    """Keeps `memory` close to the database. Rules of other replicas are seen within `follow_interval`."""
+    """Keeps `memory` close to the database. Rules of other replicas are seen as soon as Postgres tells of their commit.
+
+    Where that news is lost with its connection, within `follow_interval`.
+    """
 
     def __init__(self, database: Database, memory: Memory, settings: Settings) -> None:
         self._database = database
         self._memory = memory
         self._settings = settings
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Forever; a database that is away is waited for."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tick())
+            group.create_task(self._listen())
+            group.create_task(self._learn())
+
+    async def _listen(self) -> None:
+        """One connection of its own, on which Postgres tells that the rulebook has changed."""
+        while True:
+            try:
+                async with self._database.own_connection() as connection:
+                    await self._hear(connection)
+            except (*AWAY, asyncpg.PostgresError) as error:
+                log.warning("ticker.no_news", error=str(error) or type(error).__name__)
+            await asyncio.sleep(self._settings.follow_interval)
+
+    async def _hear(self, connection: asyncpg.Connection) -> None:
+        """Until the connection has gone."""
+        gone = asyncio.Event()
+        connection.add_termination_listener(lambda _: gone.set())
+        await connection.add_listener(batch.CHANGED, lambda *_: self._news.set())
+        self._news.set()
+        await gone.wait()
+
+    async def _learn(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                async with self._database.connection() as connection:
+                    self._memory.learn(await batch.read_book(connection, self._memory.book))
+            except (*AWAY, asyncpg.PostgresError) as error:
+                log.warning("ticker.database_away", error=str(error) or type(error).__name__)
+
+    async def _tick(self) -> None:
         passes = 0
         each = max(1, round(CHORES_EVERY / self._settings.follow_interval))
         while True:

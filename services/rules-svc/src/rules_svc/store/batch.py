@@ -93,9 +93,14 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], 
 """
 
 
+CHANGED = "rulebook"
+"""The channel on which Postgres tells the other replicas, at the commit, that definitions have changed."""
+
+
 async def save_definitions(connection: Connection, changes: Sequence[Definition], version: int) -> None:
     """`changes` in the order in which they were made; the last of a name is what it is now."""
     await connection.execute("UPDATE rulebook SET version = $1", version)
+    await connection.execute(f"NOTIFY {CHANGED}")
     await connection.execute(_JOURNAL, *_columns(changes))
     await connection.execute(_DEFINITIONS, *_columns(list({each.key: each for each in changes}.values())), version)
 
