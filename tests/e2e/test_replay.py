@@ -43,7 +43,7 @@ def replay(installation: Installation, log: Path, *arguments: str) -> subprocess
 
 def told(process: subprocess.Popen[str], code: int) -> Any:
     out, error = process.communicate(timeout=200)
-    assert process.returncode == code, error
+    assert process.returncode == code, error + out
     return json.loads(out)
 
 
