@@ -110,7 +110,11 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """One connection, outside a transaction: for reads and single statements."""
         async with self.pool.acquire(timeout=5) as connection:
-            yield connection
+            try:
+                yield connection
+            except asyncpg.InternalClientError:
+                _terminate(connection)
+                raise
 
     @contextlib.asynccontextmanager
     async def own_connection(self, **session: str) -> AsyncIterator[asyncpg.Connection]:
@@ -134,7 +138,11 @@ class Database:
         transaction = connection.transaction()
         xid: int | None = None
         try:
-            await transaction.start()
+            try:
+                await transaction.start()
+            except asyncpg.InternalClientError:
+                _terminate(connection)
+                raise
             try:
                 yield connection
                 xid = identity.value if identity is not None else None
@@ -185,7 +193,7 @@ async def _roll_back(transaction: Any, connection: Connection) -> None:
 
 
 def _terminate(connection: Connection) -> None:
-    """One that was lost may be back in the pool already."""
+    """One that was lost may be back in the pool already; one whose protocol is out of step must not get there."""
     with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
 
