@@ -4,9 +4,11 @@ import asyncio
 from functools import partial
 
 import pytest
-from bus import Running, Sender, headers_of, read_all, running, settings
-from counter_service import ADD_ONCE, BREAKS, REFUSED
+from bus import HEADERS, Running, Sender, headers_of, read_all, running, settings
+from counter_service import ADD_ONCE, BREAKS, REFUSED, Add
+from kernel_contracts.envelope import Envelope, Headers
 from kernel_runtime import dead_letters
+from kernel_runtime.consumer import Route
 from kernel_testing import eventually
 from kernel_testing.topics import TestTopics
 from lane import scalar, values
@@ -210,3 +212,44 @@ async def test_assigned_without_membership_goes_on_where_it_stopped(
             await asyncio.gather(task, return_exceptions=True)
             assert not consumer.active
     assert await scalar(dsn, "SELECT count(*) FROM done") == 150
+
+
+async def test_events_of_others_are_skipped_and_what_is_wanted_is_read(
+    dsn: str, kafka: str, topics: TestTopics, bus: Sender
+) -> None:
+    """On a topic of events an unknown type is somebody else's; `wants` looks at headers, `parse` makes the body."""
+
+    def parse(_: Envelope, headers: Headers, raw: bytes) -> Add:
+        if not raw:
+            raise ValueError("there is no body")
+        return Add(name=raw.decode())
+
+    routes = {
+        "test.wanted.v1": Route("add", wants=lambda headers: headers.get("ce_color") == b"blue", parse=parse),
+        "test.elsewhere.v1": Route("add", Add, topic="process-events"),
+    }
+    events = Sender(kafka, topics.prefix + "business-events")
+    for number, (kind, color, body) in enumerate(
+        (
+            ("test.unknown.v1", "blue", b"unknown"),
+            ("test.wanted.v1", "red", b"red"),
+            ("test.elsewhere.v1", "blue", b'{"name":"elsewhere"}'),
+            ("test.wanted.v1", "blue", b""),
+            ("test.wanted.v1", "blue", b'"not a name/"'),
+            ("test.wanted.v1", "blue", b"blue"),
+        )
+    ):
+        headers = {**HEADERS, "ce_id": str(number), "ce_type": kind, "ce_color": color}
+        events.raw(body, "k", headers)
+    events.flush()
+    async with running(settings(dsn, kafka, topics), consume=False) as service:
+        consumer = service.parts.consumer(["business-events"], routes, group="events")
+        reading = asyncio.create_task(consumer.run())
+        await eventually(lambda: _has(dsn, 1), timeout=20)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert await values(dsn) == {"blue": 1}
+    reasons = await scalar(dsn, "SELECT array_agg(reason ORDER BY id) FROM dead_letter")
+    assert len(reasons) == 2
+    assert reasons[0] == "there is no body"
+    assert "/name" in reasons[1]
