@@ -1,5 +1,7 @@
 """Parents, children and predecessors; also where the process dies between an end and what follows from it."""
 
+import asyncio
+
 import pytest
 from kernel_runtime.problem import Problem
 from process_svc.store import follow_ups as store
@@ -177,4 +179,27 @@ async def test_a_predecessor_that_is_rolled_back_counts_anew(kernel: Lane) -> No
     assert (await kernel.read(third["pid"]))["state"] == "NEW"
     await end(kernel, first["pid"])
     assert (await kernel.read(third["pid"]))["state"] == "READY"
+    assert await kernel.breaches() == {}
+
+
+async def test_a_successor_on_its_way_back_to_new_is_not_forgotten(kernel: Lane) -> None:
+    """Another replica resumes it in a transaction that does not see its predecessor's end."""
+    await kernel.define()
+    first = await kernel.create()
+    second = await kernel.create(after=[first["pid"]], after_on="always")
+    await kernel.ask("suspend", second["pid"])
+    async with kernel.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE process SET state = 'NEW', version = 3, suspended_from = NULL, suspended_at = NULL WHERE pid = $1",
+            second["pid"],
+        )
+        await connection.execute(
+            "INSERT INTO journal (pid, version, command, type, from_state, state, at, by, correlation)"
+            " VALUES ($1, 3, 'resume', 'created', 'SUSPENDED', 'NEW', now(), 'other', 'c')",
+            second["pid"],
+        )
+        await kernel.ask("cancel", first["pid"])
+        await asyncio.sleep(0.3)
+    await kernel.settle()
+    assert (await kernel.read(second["pid"]))["state"] == "READY"
     assert await kernel.breaches() == {}

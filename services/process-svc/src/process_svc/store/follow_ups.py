@@ -25,6 +25,8 @@ class FollowUp(NamedTuple):
 
 JOIN, CLOSE, ADMIT, SUSPEND, RESUME = "join", "close", "admit", "suspend", "resume"
 
+# Relatives are found before they are locked: whatever may be of interest by then is among them. A successor that is
+# SUSPENDED here may be on its way back to NEW, in a transaction that did not see its predecessor's end.
 _ADD = """
 INSERT INTO follow_up (kind, pid, position, cause)
 SELECT kind, pid, position, cause
@@ -42,7 +44,7 @@ _DEPENDENTS = """
 SELECT wanted.id, relative.pid FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS wanted (id, pid, position)
 CROSS JOIN LATERAL (
     SELECT dependency.pid FROM dependency JOIN process USING (pid)
-    WHERE dependency.after_pid = wanted.pid AND dependency.pid > wanted.position AND process.state = 'NEW'
+    WHERE dependency.after_pid = wanted.pid AND dependency.pid > wanted.position AND process.state IN ('NEW', 'SUSPENDED')
     ORDER BY dependency.pid LIMIT $4) relative
 """
 
