@@ -155,6 +155,11 @@ async def test_a_document_of_services_is_applied_whole_or_not(kernel: Lane) -> N
         ("/v1/processes", b'{"service":"check","priority":101}', 422),
         ("/v1/processes", b'{"service":"check","parent":0}', 422),
         ("/v1/processes", b'{"service":"check","colour":"red"}', 422),
+        ("/v1/processes", b'{"service":"check","due":"0001-01-01T00:00:00+14:00"}', 422),
+        ("/v1/processes", b'{"service":"check","not_after":"9999-12-31T23:59:59-14:00"}', 422),
+        ("/v1/processes", b'{"service":"check","service_version":9007199254740993}', 404),
+        ("/v1/processes", b'{"service":"check","after":[9007199254740993]}', 422),
+        ("/v1/processes/1/rollback", b'{"version":9007199254740993}', 404),
         ("/v1/processes:batch", b'{"items":[]}', 422),
         ("/v1/processes:batch", b'{"items":7}', 422),
         ("/v1/processes/1/explode", b"{}", 404),
@@ -174,3 +179,42 @@ async def test_what_is_wrong_is_told(kernel: Lane, path: str, body: bytes, statu
     assert answer.status_code == status, answer.text
     problem = orjson.loads(answer.content)
     assert {"type", "title", "status", "detail"} <= set(problem)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/services/%00", 404),
+        ("/v1/services/check?version=99999999999", 404),
+        ("/v1/services?cursor=AAAA", 200),
+        ("/v1/services?cursor=x", 422),
+        ("/v1/operators/%00/tasks", 404),
+        ("/v1/operators/a/tasks?roles=%00", 200),
+        ("/v1/processes?service=%00", 422),
+        ("/v1/processes?context.a.%00=1", 422),
+        ("/v1/processes?created_after=0001-01-01T00:00:00%2B14:00", 422),
+        ("/v1/processes?created_after=yesterday", 422),
+        ("/v1/processes?limit=501", 422),
+        ("/v1/processes?cursor=x", 422),
+        ("/v1/processes?sort=colour", 422),
+        ("/v1/processes?state=ASLEEP", 422),
+        ("/v1/processes?parent=999999999999999999", 200),
+        ("/v1/processes/999999999999999999", 404),
+        ("/v1/processes/1/history?cursor=999999999999", 200),
+        ("/v1/processes/1/snapshots/999999999999", 404),
+        ("/v1/processes/1/snapshots/1?against=x", 422),
+        ("/v1/incidents?pid=x", 422),
+        ("/v1/incidents/999999999999999999", 404),
+    ],
+)
+async def test_reads_take_any_input(kernel: Lane, path: str, status: int) -> None:
+    await kernel.define()
+    await kernel.create()
+    answer = await kernel.http.get(path)
+    assert answer.status_code == status, answer.text
+
+
+async def test_durations_end_somewhere(kernel: Lane) -> None:
+    for field in ({"due_in": "P40000D"}, {"retry": {"backoff": {"max": "P999999D"}}}):
+        answer = await kernel.http.put("/v1/services/long", json=field)
+        assert answer.status_code == 422, answer.text

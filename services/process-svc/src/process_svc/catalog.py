@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import jsonschema_rs
@@ -144,8 +145,23 @@ def _refuse(uri: str) -> Any:
     raise ValueError(f"{uri} is not part of the schema: put it under $defs, nothing is fetched from elsewhere")
 
 
+LONGEST = timedelta(days=36_525)
+"""Of any duration: what is added to a time must stay on the calendar."""
+
+
 def check(definition: ServiceDefinition) -> Problem | None:
-    """What pydantic can't see: whether the form is a JSON Schema, complete in itself."""
+    """What pydantic can't see: whether durations are usable, and the form is a JSON Schema, complete in itself."""
+    backoff = definition.retry.backoff
+    durations = {
+        "/due_in": definition.due_in,
+        "/timeout": definition.timeout,
+        "/expected_duration": definition.expected_duration,
+        "/retry/backoff/initial": backoff.initial,
+        "/retry/backoff/max": backoff.max,
+    }
+    long = [(where, "is longer than a hundred years") for where, each in durations.items() if each and each > LONGEST]
+    if long:
+        return invalid(f"{long[0][0]} {long[0][1]}.", long)
     if definition.form is None:
         return None
     try:

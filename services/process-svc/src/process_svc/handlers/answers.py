@@ -1,5 +1,6 @@
 """Domain refusals as problems, texts as they are stored, and the few problems that handlers share."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from kernel_runtime.problem import Problem, invalid
@@ -37,3 +38,12 @@ def stored(value: Any, what: str) -> str | Problem:
             errors=((f"/{what}", f"may have {MAX_BYTES:,} bytes"),),
         )
     return text
+
+
+def utc(at: datetime | None) -> datetime | None:
+    """In UTC, as Postgres keeps it; OverflowError where the calendar ends before."""
+    return None if at is None else at.astimezone(UTC)
+
+
+def too_far(where: str) -> Problem:
+    return invalid("That is further away than the calendar goes.", [(where, "is too far away")])

@@ -8,7 +8,7 @@ import orjson
 from kernel_contracts import process as bodies
 from kernel_contracts.vocabulary import CommandName, OnParentClose, ProcessState
 from kernel_runtime.command import Answer, Command, Result
-from kernel_runtime.problem import Problem, conflict, invalid, not_found
+from kernel_runtime.problem import Problem, conflict, not_found
 
 from process_svc import wire
 from process_svc.catalog import check_output
@@ -18,7 +18,7 @@ from process_svc.domain.permissions import may_command
 from process_svc.domain.process import Decision, Process, Refusal, Waiting
 from process_svc.domain.snapshots import intact
 from process_svc.domain.steps import Error
-from process_svc.handlers.answers import forbidden, problem, stored
+from process_svc.handlers.answers import forbidden, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.work import Family, Work
 from process_svc.store.follow_ups import RESUME, SUSPEND
@@ -166,10 +166,10 @@ def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime)
     try:
         until = None
         if target.timer is not None:
-            until = target.timer.until if target.timer.after is None else now + target.timer.after
+            until = utc(target.timer.until) if target.timer.after is None else now + target.timer.after
         timeout = None if body.timeout is None else now + body.timeout
     except OverflowError:
-        return invalid("That is further away than the calendar goes.", [("/for", "is too far away")])
+        return too_far("/for")
     waiting = Waiting(
         event_type=None if target.event is None else target.event.type,
         event_key=None if target.event is None else target.event.key,

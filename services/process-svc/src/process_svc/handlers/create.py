@@ -16,7 +16,7 @@ from process_svc.domain import decisions, snapshots
 from process_svc.domain.permissions import may_create
 from process_svc.domain.process import Process, Refusal
 from process_svc.domain.service import Service
-from process_svc.handlers.answers import forbidden, problem, stored
+from process_svc.handlers.answers import forbidden, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.work import Work
 
@@ -71,7 +71,10 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
     context = stored(body.context, "context")
     if isinstance(context, Problem):
         return context
-    process = _new(work.memory.pids.next(), tenant, service, body, key_hash, context, parent, now)
+    try:
+        process = _new(work.memory.pids.next(), tenant, service, body, key_hash, context, parent, now)
+    except OverflowError:
+        return too_far("")
     decided = decisions.create(process, work.outcomes, now)
     if isinstance(decided, Refusal):
         return problem(decided)
@@ -160,7 +163,7 @@ def _new(
     parent: Process | None,
     now: datetime,
 ) -> Process:
-    due = body.due
+    due = utc(body.due)
     if due is None and service.due_in is not None:
         due = now + timedelta(seconds=service.due_in)
     duration = service.expected_duration
@@ -195,8 +198,8 @@ def _new(
         ready_at=None,
         started_at=None,
         ended_at=None,
-        not_before=body.not_before,
-        not_after=body.not_after,
+        not_before=utc(body.not_before),
+        not_after=utc(body.not_after),
         due=due,
         run_until=None,
         expected_duration=duration,

@@ -93,7 +93,7 @@ class Work:
             wanted.update((processes[pid].tenant, *service) for service in family.alive)
         wanted.update((tenant, name, version) for (tenant, name), version in self.latest.items())
         for tenant, body in found.creates:
-            if body.service_version is not None:
+            if body.service_version is not None and body.service_version <= self.latest.get((tenant, body.service), 0):
                 wanted.add((tenant, body.service, body.service_version))
         if missing := self.memory.catalog.missing(wanted):
             self.memory.catalog.keep(await service_store.versions(connection, missing))

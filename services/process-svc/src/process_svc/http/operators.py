@@ -26,7 +26,7 @@ Place = tuple[int, datetime, int]
 def routes(database: Database) -> list[BaseRoute]:
     async def tasks(request: Request) -> Response:
         """What it runs, by pid; then what it may claim, in the order of the queue."""
-        operator, tenant, limit = request.path_params["id"], caller(request).tenant, query.limit(request)
+        operator, tenant, limit = query.named(request, "id", "operator"), caller(request).tenant, query.limit(request)
         states = _states(request)
         after, place = _cursor(request.query_params.get("cursor"))
         items: list[Process] = []
@@ -58,7 +58,7 @@ def _states(request: Request) -> set[str]:
 
 
 def _roles(request: Request) -> list[str]:
-    return [role for role in request.query_params.get("roles", "").split(",") if role]
+    return [role for role in request.query_params.get("roles", "").replace("\x00", "").split(",") if role]
 
 
 def _place(process: Process) -> str:

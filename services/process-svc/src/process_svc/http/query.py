@@ -1,12 +1,12 @@
 """Query parameters: what can be filtered, sorted and paged by; anything wrong is told with its name."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from kernel_contracts.vocabulary import ProcessState
-from kernel_runtime.problem import ProblemError, invalid
+from kernel_runtime.problem import ProblemError, invalid, not_found
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,6 +28,14 @@ CONTEXT = "context."
 
 def wrong(name: str, message: str) -> ProblemError:
     return ProblemError(invalid(f"{name}: {message}", [(f"/query/{name}", message)]))
+
+
+def named(request: Request, param: str, what: str) -> str:
+    """A name in the address; 404 where nothing can have it."""
+    name = str(request.path_params[param])
+    if "\x00" in name:
+        raise ProblemError(not_found(what, repr(name)))
+    return name
 
 
 def reply(value: Any) -> Response:
@@ -114,11 +122,11 @@ def number(name: str, value: str) -> int:
 def time(name: str, value: str) -> datetime:
     try:
         found = datetime.fromisoformat(value.replace(" ", "+"))
-    except ValueError:
-        raise wrong(name, "must be an RFC 3339 time with a zone") from None
-    if found.tzinfo is None:
-        raise wrong(name, "must be an RFC 3339 time with a zone")
-    return found
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise wrong(name, "must be an RFC 3339 time with a zone")
 
 
 def boolean(name: str, value: str) -> bool:

@@ -59,7 +59,7 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         return respond(await pipeline.submit(command(caller(request), "define_services", body, raw, target=":apply")))
 
     async def one(request: Request) -> Response:
-        name = request.path_params["name"]
+        name = query.named(request, "name", "service")
         text = request.query_params.get("version")
         version = None if text is None else query.number("version", text)
         async with database.connection() as connection:
@@ -91,6 +91,6 @@ def _after(cursor: str | None) -> str:
     if cursor is None:
         return ""
     try:
-        return base64.urlsafe_b64decode(cursor).decode()
+        return base64.urlsafe_b64decode(cursor).decode().replace("\x00", "")
     except (ValueError, binascii.Error):
         raise query.wrong("cursor", "is not one of this list; take it from `next` of the page before") from None
