@@ -49,9 +49,12 @@ class Sender:
     """Puts commands onto the bus, as an other system would."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1, "message.max.bytes": 4_000_000})
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "linger.ms": 1, "message.max.bytes": 4_000_000, "enable.idempotence": True}
+        )
         self._topic = topic
         self._serial = 0
+        self.failures: list[str] = []
 
     def add(self, name: str, amount: int = 1, *, id: str | None = None, **headers: str | None) -> None:
         self._serial += 1
@@ -60,10 +63,16 @@ class Sender:
         self.raw(body, name, {name: value for name, value in every.items() if value is not None})
 
     def raw(self, value: bytes | None, key: Any, headers: Any) -> None:
-        self._producer.produce(self._topic, value, key, headers=headers)
+        self._producer.produce(self._topic, value, key, headers=headers, on_delivery=self._delivered)
+        self._producer.poll(0)
+
+    def _delivered(self, error: Any, _: object) -> None:
+        if error is not None:
+            self.failures.append(str(error))
 
     def flush(self) -> None:
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(60) == 0
+        assert self.failures == []
 
 
 def settings(dsn: str, kafka: str, topics: TestTopics, replica: int = 1, **more: Any) -> ServiceSettings:

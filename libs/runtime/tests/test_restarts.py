@@ -99,7 +99,8 @@ async def test_servers_killed_under_load(own_postgres: Server, own_kafka: Server
         await asyncio.to_thread(bus.flush)
 
         async def all_done() -> bool:
-            return sum((await values(dsn)).values()) == sent
+            assert sum((await values(dsn)).values()) == sent
+            return True
 
         await eventually(all_done, timeout=60)
         await eventually(lambda: scalar(dsn, "SELECT count(*) = 0 FROM outbox"), timeout=60)
