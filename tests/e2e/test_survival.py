@@ -33,7 +33,7 @@ async def under_load(installation: Installation, least: int) -> AsyncIterator[Lo
 
 @pytest.mark.parametrize("service", ["process-svc", "resource-svc", "scheduler-svc", "rules-svc", "gateway"])
 async def test_each_replica_killed(installation: Installation, service: str) -> None:
-    async with under_load(installation, least=60):
+    async with under_load(installation, least=40):
         for pid in installation.pids(service):
             installation.kill(pid)
             await installation.gone(pid)
@@ -41,7 +41,7 @@ async def test_each_replica_killed(installation: Installation, service: str) -> 
 
 
 async def test_a_stopped_replica_wakes_up_as_a_zombie(installation: Installation) -> None:
-    async with under_load(installation, least=100):
+    async with under_load(installation, least=40):
         stopped = [installation.pids(name)[0] for name in ("scheduler-svc", "process-svc", "resource-svc")]
         for pid in stopped:
             installation.kill(pid, signal.SIGSTOP)
@@ -52,7 +52,7 @@ async def test_a_stopped_replica_wakes_up_as_a_zombie(installation: Installation
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 async def test_postgres_restarts(installation: Installation, how: signal.Signals) -> None:
-    async with under_load(installation, least=60):
+    async with under_load(installation, least=40):
         pid = installation.infrastructure("postgres")
         installation.kill(pid, how)
         await installation.gone(pid)
@@ -60,14 +60,14 @@ async def test_postgres_restarts(installation: Installation, how: signal.Signals
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 async def test_kafka_restarts(installation: Installation, how: signal.Signals) -> None:
-    async with under_load(installation, least=60):
+    async with under_load(installation, least=40):
         pid = installation.infrastructure("kafka")
         installation.kill(pid, how)
         await installation.gone(pid)
 
 
 async def test_every_message_twice_and_shuffled(installation: Installation) -> None:
-    async with under_load(installation, least=60):
+    async with under_load(installation, least=40):
         await asyncio.sleep(2)
         sent = await asyncio.to_thread(deliver_again, installation.kafka, random.Random(11))
         assert sent > 500

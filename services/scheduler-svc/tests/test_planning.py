@@ -525,3 +525,9 @@ def test_a_lock_that_seems_taken_for_long_is_asked_for() -> None:
     assert world.pids() == []
     world.pass_time(DOUBT_TIME.total_seconds())
     assert world.pids() == [2]
+
+
+def test_an_old_grant_of_a_process_that_nothing_is_known_of_is_not_kept() -> None:
+    world = World()
+    stale(world, 1, 1)
+    assert 1 not in world.state.items

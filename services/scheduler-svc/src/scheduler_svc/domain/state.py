@@ -21,6 +21,9 @@ LEAVING_TIME: Final = timedelta(seconds=60)
 FIRST_BACK_OFF: Final = timedelta(milliseconds=50)
 LONGEST_BACK_OFF: Final = timedelta(seconds=30)
 
+NEVER_SEEN: Final = (0, True)
+"""A grant of a process that nothing is known of is old news: it ended before the planner was loaded."""
+
 
 class State(Line):
     def __init__(self) -> None:
@@ -124,7 +127,7 @@ class State(Line):
         self._used(tenant, allocations, loaded, now)
         kept = {use.resource: Held(use.type, use.units, use.keep) for use in fresh}
         if item is None:
-            if any(held.keep for held in kept.values()) and not self._gone.get(pid, (0, False))[1]:
+            if any(held.keep for held in kept.values()) and not self._gone.get(pid, NEVER_SEEN)[1]:
                 self._hold(tenant, pid, queue, kept, now)
             return
         if not kept and not ours:
