@@ -92,6 +92,7 @@ async def test_rubbish_becomes_dead_letters_and_the_rest_flows(
     bus.flush()
     async with running(settings(dsn, kafka, topics)) as service:
         await eventually(lambda: _has(dsn, len(RUBBISH)))
+        await eventually(lambda: scalar(dsn, f"SELECT count(*) = {len(RUBBISH)} FROM dead_letter"))
         await eventually(lambda: _published(dsn))
         async with service.parts.database.connection() as connection:
             letters = await dead_letters.listed(connection, MAIN, ["dead"], 100, None)

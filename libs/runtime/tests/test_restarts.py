@@ -102,7 +102,7 @@ async def test_servers_killed_under_load(own_postgres: Server, own_kafka: Server
             assert sum((await values(dsn)).values()) == sent
             return True
 
-        await eventually(all_done, timeout=60)
+        await eventually(all_done, timeout=75)
         await eventually(lambda: scalar(dsn, "SELECT count(*) = 0 FROM outbox"), timeout=60)
         assert await scalar(dsn, "SELECT count(*) FROM dead_letter") == 0
         assert await scalar(dsn, "SELECT count(*) FROM done") == sent

@@ -20,12 +20,16 @@ from kernel_runtime import metrics
 log = structlog.get_logger()
 
 STUCK = 30.0
-"""Seconds without a poll, or without progress while messages wait; then the process ends and is restarted."""
+"""Seconds without progress while messages wait, after which the consumer is made anew; or without a poll: the process ends."""
 
 COMMIT_EVERY = 0.2
 """Seconds. What is delivered again after a crash is known by inbox and versions."""
 
 MEASURE_EVERY = 5.0
+
+
+class _RebuildError(Exception):
+    """This consumer will not read on; another one may."""
 
 
 class Reader:
@@ -57,7 +61,8 @@ class Reader:
         self.moved = True
         """Partitions were assigned since somebody set this to False."""
         self._quiet_since = time.monotonic()
-        self._measured = self._committed = 0.0
+        self._measured = self._committed = self._well = 0.0
+        self._fatal: str | None = None
         self.active = False
         self.taking = False
         self.last_poll = time.monotonic()
@@ -141,8 +146,16 @@ class Reader:
             loop.call_soon_threadsafe(settle)
 
     def _poll_forever(self, stop: threading.Event) -> None:
-        consumer = Consumer(self._settings)
-        self._done, self.seen = {}, {}
+        while not stop.is_set():
+            try:
+                self._poll_until(stop)
+            except _RebuildError as why:
+                log.warning("consumer.rebuilt", group=self._group, reason=str(why))
+                stop.wait(0.5)
+
+    def _poll_until(self, stop: threading.Event) -> None:
+        consumer = Consumer({**self._settings, "error_cb": self._failed})
+        self._done, self.seen, self._fatal, self._well = {}, {}, None, time.monotonic()
         try:
             if self._assign:
                 consumer.assign(self._positions(consumer, stop))
@@ -156,6 +169,8 @@ class Reader:
                 if first is not None:
                     messages = [first, *consumer.consume(self._batch - 1, 0)]
                     self._hand_over([message for message in messages if self._good(message)])
+                if self._fatal is not None:
+                    raise _RebuildError(self._fatal)
                 if self._done and now - self._committed > COMMIT_EVERY:
                     self._committed = now
                     self._commit(consumer)
@@ -165,6 +180,11 @@ class Reader:
         finally:
             self._commit(consumer, wait=True)
             consumer.close()
+
+    def _failed(self, error: KafkaError) -> None:
+        """librdkafka's own view: a member that was fenced, for instance after a broker's crash, never reads again."""
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._fatal = error.str()
 
     def _hand_over(self, messages: Sequence[Any]) -> None:
         if not messages:
@@ -217,11 +237,9 @@ class Reader:
         error = message.error()
         if error is None:
             return True
-        if error.code() == KafkaError._PARTITION_EOF:
-            return False
-        if error.fatal():
-            raise KafkaException(error)
-        log.warning("consumer.kafka_error", group=self._group, error=error.str())
+        if error.code() != KafkaError._PARTITION_EOF:
+            self._failed(error)
+            log.warning("consumer.kafka_error", group=self._group, error=error.str())
         return False
 
     def _commit(self, consumer: Consumer, *, wait: bool = False) -> None:
@@ -238,22 +256,38 @@ class Reader:
             log.info("consumer.commit_failed", group=self._group, error=str(error))
 
     def _measure(self, consumer: Consumer, now: float) -> None:
-        """Lag by partition; raises where a partition stands still though messages wait in it."""
+        """Lag by partition. Raises where a partition stands still though messages wait in it, or nothing can be learned.
+
+        While messages come, what librdkafka knows is enough. Who has no partitions looks at those of the whole group.
+        """
         ask = now - self._quiet_since > MEASURE_EVERY
         try:
-            for at in consumer.position(consumer.assignment()):
-                place = (at.topic, at.partition)
-                if at.offset < 0:
-                    continue
-                _, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=1, cached=not ask)
-                lag = max(0, end - at.offset)
-                metrics.LAG.labels(self._topics[at.topic], str(at.partition)).set(lag)
-                offset, since = self.seen.get(place, (-1, now))
-                if offset != at.offset or not lag:
-                    since = now
-                self.seen[place] = (at.offset, since)
-                if now - since > STUCK:
-                    raise RuntimeError(f"{at.topic}/{at.partition} stands at {at.offset} while {lag} messages wait")
+            places = consumer.assignment() or (self._every_partition(consumer) if ask else [])
+            for at in consumer.position(places):
+                self._measure_one(consumer, at, now, ask)
+            self._well = now
         except KafkaException as error:
             log.info("consumer.not_measured", group=self._group, error=str(error))
-            self.seen = {}
+            if now - max(self._well, self._quiet_since) > STUCK:
+                raise _RebuildError(f"nothing was read and nothing learned for {STUCK:.0f} s") from None
+
+    def _measure_one(self, consumer: Consumer, at: TopicPartition, now: float, ask: bool) -> None:
+        place, offset = (at.topic, at.partition), at.offset
+        if offset < 0 and not ask:
+            return
+        low, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=1, cached=not ask)
+        if offset < 0:
+            (committed,) = consumer.committed([TopicPartition(*place)], timeout=1)
+            offset = committed.offset if committed.offset >= 0 else low
+        lag = max(0, end - offset)
+        metrics.LAG.labels(self._topics[at.topic], str(at.partition)).set(lag)
+        seen, since = self.seen.get(place, (-1, now))
+        if seen != offset or not lag:
+            since = now
+        self.seen[place] = (offset, since)
+        if now - since > STUCK:
+            raise _RebuildError(f"{at.topic}/{at.partition} stands at {offset} while {lag} messages wait")
+
+    def _every_partition(self, consumer: Consumer) -> list[TopicPartition]:
+        known = consumer.list_topics(timeout=1).topics
+        return [TopicPartition(name, each) for name in self._topics if name in known for each in known[name].partitions]
