@@ -209,7 +209,10 @@ async def over_http(stack: Stack, http: aiohttp.ClientSession, seconds: float) -
 
 
 async def latency(stack: Stack, http: aiohttp.ClientSession, seconds: float, rate: float = 50.0) -> dict[str, Any]:
-    """Open loop: one create each 1/rate seconds whatever the answers take, times counted from the intended start."""
+    """Open loop: one create each 1/rate seconds whatever the answers take, times counted from the intended start.
+
+    What begins in the first seconds only warms up: Kafka's JVM compiles what it runs often.
+    """
     loop = asyncio.get_running_loop()
     intended: dict[int, float] = {}
     early: dict[int, float] = {}
@@ -232,6 +235,8 @@ async def latency(stack: Stack, http: aiohttp.ClientSession, seconds: float, rat
             f"{stack.gateway}/v1/processes", json={"service": SERVICE}, headers=stack.headers
         ) as answer:
             pid = (await answer.json())["pid"]
+        if at < begin + WARM_UP:
+            return
         posts.append(1000 * (time.perf_counter() - at))
         if pid in early:
             to_running.append(1000 * (early.pop(pid) - at))
@@ -241,7 +246,7 @@ async def latency(stack: Stack, http: aiohttp.ClientSession, seconds: float, rat
     tasks = []
     begin = time.perf_counter()
     jitter = random.Random(7)
-    for n in range(int(seconds * rate)):
+    for n in range(int((WARM_UP + seconds) * rate)):
         at = begin + (n + jitter.random() * 0.5) / rate
         await asyncio.sleep(max(0.0, at - time.perf_counter()))
         tasks.append(asyncio.ensure_future(create(at)))
@@ -289,8 +294,8 @@ async def drive(stack: Stack, parts: list[str], seconds: float) -> dict[str, Any
     async with aiohttp.ClientSession(connector=connector) as http:
         await define(stack, http)
         loads = {
-            "latency": lambda: latency(stack, http, min(30.0, seconds)),
             "throughput": lambda: throughput(stack, http, seconds),
+            "latency": lambda: latency(stack, http, min(30.0, seconds)),
             "http": lambda: over_http(stack, http, min(30.0, seconds)),
             "idle": lambda: idle(stack, 20.0),
         }

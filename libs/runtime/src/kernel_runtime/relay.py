@@ -24,6 +24,8 @@ LEASE = "relay"
 CHANNEL = "kernel_relay"
 PAUSE = 0.004
 """Seconds between two notifications: what is committed meanwhile is told by the next."""
+SETTLE = 0.05
+"""Seconds that a deletion waits for the next reading, to go with it: one statement a batch, and none in the next one's way."""
 
 _NEXT = """
 WITH held AS MATERIALIZED (SELECT FROM lease WHERE name = 'relay' AND epoch = $1),
@@ -102,7 +104,7 @@ class Relay:
                 if not rows[0]["held"]:
                     raise LeaseLostError
                 if rows[0]["id"] is None:
-                    await self._wait()
+                    await self._wait(self._interval)
                     continue
                 started = time.perf_counter()
                 await self._publisher.send(
@@ -114,10 +116,12 @@ class Relay:
                 metrics.RELAY_SECONDS.observe(time.perf_counter() - started)
                 metrics.PUBLISHED.inc(len(rows))
                 sent = [row["id"] for row in rows]
+                if len(rows) < self._batch:
+                    await self._wait(SETTLE)
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(self._interval):
+            async with asyncio.timeout(seconds):
                 await self._woken.wait()
         except TimeoutError:
             pass
