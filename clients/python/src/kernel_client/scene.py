@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kernel_client.blockers import Blockers
 from kernel_client.errors import KernelError
@@ -137,11 +137,10 @@ class Scene:
             self.out.print(f"kernel: {self.done} of {self.cases} cases, {self.measure.tasks} tasks done")
 
 
-class Watch:
+class Watch(Protocol):
     """What a script wants to know: each process of the entity type that has ended. True where it is one of this play's."""
 
-    async def ended(self, process: Process) -> bool:
-        raise NotImplementedError
+    async def ended(self, process: Process) -> bool: ...
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

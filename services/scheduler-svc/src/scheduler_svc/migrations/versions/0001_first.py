@@ -77,4 +77,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("there is nothing before the first release")
+    raise RuntimeError("migrations only go forward")
