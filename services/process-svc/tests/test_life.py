@@ -184,3 +184,12 @@ async def test_suspension_gives_back_unless_it_holds(kernel: Lane, hold: bool, g
     assert ("ce_give" in headers) is give
     resumed = await kernel.ask("resume", process["pid"])
     assert resumed["state"] == "READY"
+
+
+async def test_a_change_after_the_window_opened_does_not_make_it_forgotten(kernel: Lane) -> None:
+    await kernel.define()
+    process = await kernel.create(not_before=(datetime.now(UTC) + timedelta(seconds=0.1)).isoformat())
+    await asyncio.sleep(0.2)
+    changed = await kernel.ask("prioritize", process["pid"], priority=9)
+    assert (changed["state"], changed["priority"], changed["version"]) == ("READY", 9, 3)
+    assert await kernel.breaches() == {}

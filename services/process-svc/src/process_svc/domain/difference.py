@@ -16,6 +16,17 @@ def difference(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
             else:
                 found += difference(before[name], after[name], where)
         return found
-    if type(before) is type(after) and before == after:
+    if _same(before, after):
         return []
     return [{"op": "replace", "path": path, "value": after}]
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Equal as JSON: `0`, `0.0` and `false` are three values, wherever they stand."""
+    if type(before) is not type(after):
+        return False
+    if isinstance(before, list):
+        return len(before) == len(after) and all(map(_same, before, after))
+    if isinstance(before, dict):
+        return before.keys() == after.keys() and all(_same(value, after[name]) for name, value in before.items())
+    return bool(before == after)

@@ -97,6 +97,8 @@ def _carry_out(
     if name in _ENDS and command.envelope is not None:
         decided.entries[-1].process = decided.process.but(ended_by=command.id)
     done = work.apply(decided, command, now)
+    if name in _STAY and (opened := decisions.admit(done, work.outcomes, now)) is not None:
+        done = work.apply(opened, command, now)
     if process.has_children and getattr(body, "cascade", False):
         work.follow(_CASCADES[name], process.pid, command.cause)
     return done
@@ -104,6 +106,8 @@ def _carry_out(
 
 _ENDS: Final = frozenset({CommandName.COMPLETE, CommandName.CANCEL})
 """Known again by the process itself, without the inbox."""
+_STAY: Final = frozenset({CommandName.PRIORITIZE, CommandName.ASSIGN, CommandName.SET_CONTEXT})
+"""They leave the state as it is; but a window may have opened since anybody looked, and only what is still to come is timed."""
 _CASCADES: Final = {CommandName.SUSPEND: SUSPEND, CommandName.RESUME: RESUME}
 
 
