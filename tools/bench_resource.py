@@ -20,22 +20,17 @@ import pstats
 import random
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 import uvloop
 from benchmark.cost import measure
+from benchmark.records import Record, headers
+from benchmark.server import own_postgres
 from kernel_contracts import message_types as types
 from kernel_contracts.resource import OperatorDefinition
-from kernel_platform.home import Home
-from kernel_platform.ports import free_port
-from kernel_platform.postgres import Postgres
-from kernel_platform.unit import Unit
 from kernel_runtime.command import Answer, Cause, Command
 from kernel_runtime.database import Database
 from kernel_runtime.service import Parts
@@ -51,45 +46,6 @@ from resource_svc.wire import operator
 OPERATORS = 200
 BATCH = 500
 DROPPED = (types.PROCESS_CREATED, types.PROCESS_READY, types.PROCESS_RUNNING, types.CONTEXT_CHANGED)
-
-
-class Record:
-    """A record as confluent-kafka hands it over."""
-
-    def __init__(self, topic: str, key: str, headers: dict[str, str], value: bytes) -> None:
-        self._topic, self._key, self._value = topic, key.encode(), value
-        self._headers = [(name, text.encode()) for name, text in headers.items()]
-
-    def topic(self) -> str:
-        return self._topic
-
-    def key(self) -> bytes:
-        return self._key
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        return self._headers
-
-    def value(self) -> bytes:
-        return self._value
-
-    def offset(self) -> int:
-        return 0
-
-
-def headers(id: str, type: str, source: str, **extra: str) -> dict[str, str]:
-    return {
-        "ce_specversion": "1.0",
-        "ce_id": id,
-        "ce_type": type,
-        "ce_source": source,
-        "ce_time": "2026-11-25T12:00:00.000000+00:00",
-        "ce_tenant": "main",
-        "ce_depth": "3",
-        "content-type": "application/json",
-        "ce_correlationid": "0123456789abcdef0123456789abcdef",
-        "ce_causationid": "c",
-        **extra,
-    }
 
 
 def allocate(pid: int, dispatch: str, proposals: list[dict[str, Any]]) -> Record:
@@ -138,28 +94,6 @@ def gang(pids: Iterator[int], n: int) -> list[tuple[int, list[dict[str, Any]]]]:
 
 def need(type: str, candidates: list[str], **demand: Any) -> dict[str, Any]:
     return {"demand": {"type": type, "units": 1, "hold": "running", **demand}, "candidates": candidates}
-
-
-@contextlib.contextmanager
-def own_postgres() -> Iterator[tuple[str, int]]:
-    """DSN and pid. In a thread of its own: uvloop can't start a process as another user."""
-    with tempfile.TemporaryDirectory(prefix="kernel-bench-") as root:
-        home = Home(Path(root)).make()
-        server = Postgres(home.postgres, free_port(), home.secret("postgres"))
-        unit = Unit(server.spec(), home, changed=lambda: None)
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        running = asyncio.run_coroutine_threadsafe(unit.run(), loop)
-        try:
-            asyncio.run_coroutine_threadsafe(asyncio.wait_for(unit.ready.wait(), 60), loop).result()
-            assert unit.identity is not None
-            yield server.dsn, unit.identity.pid
-        finally:
-            asyncio.run_coroutine_threadsafe(unit.stop(), loop).result()
-            running.result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
 
 
 def migrate(dsn: str) -> None:
