@@ -1,7 +1,7 @@
 """Random commands on random families, with replicas that die in between: state, history and snapshots are those of the model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -206,13 +206,13 @@ class Replicas:
 
 
 @pytest.fixture
-async def new_kernels(database: str, kernel: Lane) -> AsyncIterator[Callable[[], Replicas]]:
+async def new_kernels(database: str, kernel: Lane) -> Callable[[], Replicas]:
     await kernel.define("check")
     await kernel.define("retrying", retry={"max_attempts": 2, "backoff": {"initial": "PT0S"}})
     await kernel.define("failing", on_exhausted="fail")
     await kernel.define("kept", on_parent_close="detach")
     await kernel.define("awaited", on_parent_close="wait")
-    yield lambda: Replicas(database, kernel)
+    return lambda: Replicas(database, kernel)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
