@@ -1,6 +1,13 @@
 """Each check finds the breach that is seeded for it, and nothing on sound data."""
 
+import base64
+import hashlib
+from datetime import UTC, datetime
+
 import pytest
+from process_svc.signing import Signer, private_key
+from process_svc.store import checkpoints
+from process_svc.store.checkpoints import Due
 
 from .lane import Lane
 
@@ -9,6 +16,12 @@ SEEDED = {
     "process_is_the_last_journal_row": "DELETE FROM journal WHERE pid = 1 AND version = 4",
     "context_is_the_last_snapshot": "UPDATE process SET context = '{\"a\":2}' WHERE pid = 1",
     "snapshots_verify": "UPDATE snapshot SET hash = previous_hash WHERE pid = 1",
+    "journal_verifies": "UPDATE journal SET by = 'nobody' WHERE pid = 1 AND version = 3",
+    "process_has_the_head_of_its_journal": "UPDATE process SET journal_hash = context_hash WHERE pid = 1",
+    "what_was_signed_is_there": """INSERT INTO checkpoint_head (tenant, number, pid, version, hash)
+        SELECT 'main', 1, pid, version + 1, hash FROM journal WHERE pid = 1 ORDER BY version DESC LIMIT 1""",
+    "checkpoints_are_chained": "UPDATE checkpoint SET number = 2",
+    "checkpoints_are_signed": "UPDATE checkpoint SET statement = statement || ' '",
     "running_has_a_dispatch": "UPDATE process SET dispatch_id = NULL WHERE state = 'RUNNING'",
     "a_dispatch_runs_once": """INSERT INTO journal
         (pid, version, command, type, from_state, state, at, by, correlation, dispatch_id)
@@ -33,7 +46,17 @@ async def sound(kernel: Lane) -> None:
     waiting = await kernel.run()
     await kernel.create(parent=waiting["pid"], after=[waiting["pid"]])
     await kernel.ask("wait", waiting["pid"], **{"for": {"timer": {"after": "P1D"}}})
+    await checkpointed(kernel)
     assert await kernel.breaches() == {}
+
+
+async def checkpointed(kernel: Lane) -> None:
+    """Signed, without the second that it takes until all is covered."""
+    none = Due("main", 1, None, 0, hashlib.sha256().digest())
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    made = Signer(private_key(base64.b64encode(bytes(32)).decode())).sign(none, at, at)
+    async with kernel.database.connection() as connection:
+        await checkpoints.add(connection, [made])
 
 
 @pytest.mark.parametrize("check", SEEDED)

@@ -89,6 +89,20 @@ class Kernel:
     def incidents(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
         return self.transport.pages("/v1/incidents", filters)
 
+    async def verify(self) -> AsyncIterator[dict[str, Any]]:
+        """All processes of the tenant, a part at a time: `checked`, `broken` (pid, version, what)."""
+        cursor: str | None = None
+        while True:
+            part = (await self.transport.request("POST", "/v1/verify", params={"limit": 500, "cursor": cursor})).data
+            yield part
+            cursor = part["next"]
+            if cursor is None:
+                return
+
+    def checkpoints(self) -> AsyncIterator[dict[str, Any]]:
+        """The signed checkpoints, by number."""
+        return self.transport.pages("/v1/checkpoints")
+
     def dead_letters(self, *, state: str | None = None) -> AsyncIterator[DeadLetter]:
         """Messages that were given up on, newest first."""
         return cast(AsyncIterator[DeadLetter], self.transport.pages("/v1/dead-letters", {"state": state}))

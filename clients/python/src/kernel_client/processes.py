@@ -54,6 +54,10 @@ class Processes:
         page = (await self._transport.request("GET", "/v1/processes", params=params)).data
         return page["items"], page.get("next")
 
+    async def verify(self, pid: int) -> dict[str, Any]:
+        """Whether its journal and snapshots are what was written; `broken` names the first broken link."""
+        return cast(dict[str, Any], (await self._transport.request("GET", _at(pid, "verify"))).data)
+
     def history(self, pid: int) -> AsyncIterator[dict[str, Any]]:
         """Each step, oldest first."""
         return self._transport.pages(_at(pid, "history"))

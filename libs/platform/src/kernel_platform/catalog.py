@@ -11,6 +11,8 @@ from kernel_platform.ports import HOST, kept_port
 from kernel_platform.spec import ServiceSpec
 
 GATEWAY = "gateway"
+LEDGER = "process-svc"
+"""Signs checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ def specs(home: Home, services: tuple[Service, ...], desired: Mapping[str, int],
             }
             if service.name in at.dsns:
                 env["KERNEL_DATABASE_URL"] = at.dsns[service.name]
+            if service.name == LEDGER:
+                env["KERNEL_CHECKPOINT_KEY_FILE"] = str(home.checkpoint_key())
+                env["KERNEL_CHECKPOINT_FILE"] = str(home.checkpoints_file)
             if service.name == GATEWAY:
                 env |= {"KERNEL_AUTH_ISSUER": ISSUER, "KERNEL_AUTH_AUDIENCE": AUDIENCE}
                 env |= {"KERNEL_AUTH_JWKS": str(home.jwks_file), **urls}

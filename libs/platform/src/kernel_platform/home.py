@@ -1,5 +1,6 @@
 """Where a local installation keeps everything: one folder that can be deleted."""
 
+import base64
 import json
 import os
 import secrets
@@ -73,6 +74,24 @@ class Home:
     @property
     def jwks_file(self) -> Path:
         return self.root / "jwks.json"
+
+    @property
+    def checkpoints_file(self) -> Path:
+        """Each checkpoint that process-svc signed, a line of JSON each."""
+        return self.root / "checkpoints.jsonl"
+
+    @property
+    def checkpoint_key_file(self) -> Path:
+        return self.root / "checkpoint.key"
+
+    def checkpoint_key(self) -> Path:
+        """The file with the key that signs checkpoints: 32 random bytes in base64, made once, readable by its owner only."""
+        if not self.checkpoint_key_file.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.checkpoint_key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.b64encode(secrets.token_bytes(32)))
+        return self.checkpoint_key_file
 
     def make(self) -> "Home":
         self.logs.mkdir(parents=True, exist_ok=True)

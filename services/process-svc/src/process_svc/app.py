@@ -10,8 +10,10 @@ from process_svc import http
 from process_svc.consumer import ROUTES, TOPICS
 from process_svc.handlers import HANDLERS
 from process_svc.handlers.work import Work
+from process_svc.keeper import Keeper
 from process_svc.memory import Memory
 from process_svc.settings import Settings
+from process_svc.signing import signer
 from process_svc.ticker import FollowUps, Ticker
 
 
@@ -29,6 +31,8 @@ def wired(settings: Settings) -> tuple[Parts, Ticker]:
 async def serve(settings: Settings, stop: Stop) -> None:
     """Until `stop`."""
     parts, ticker = wired(settings)
-    lease = parts.lease("ticker")
+    lease, ledger = parts.lease("ticker"), parts.lease("ledger")
+    keeper = Keeper(parts.database, ledger, signer(settings), settings)
     routes = http.routes(parts.database, parts.pipeline, settings)
-    await parts.run(stop, routes, lease.keep, partial(while_held, lease, ticker.run))
+    forever = (lease.keep, partial(while_held, lease, ticker.run), ledger.keep, partial(while_held, ledger, keeper.run))
+    await parts.run(stop, routes, *forever)

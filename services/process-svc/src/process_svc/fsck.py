@@ -6,9 +6,13 @@ from kernel_contracts.vocabulary import CommandName, ProcessState
 from kernel_runtime.database import Connection
 
 from process_svc.domain.states import leads
-from process_svc.store.histories import VERIFIED
+from process_svc.signing import GENESIS, signed
+from process_svc.store import checkpoints
+from process_svc.store.chains import SNAPSHOT_VERIFIED, UNHASHED, steps
 
 SHOWN = 5
+NEWEST = 10_000
+"""Checkpoints whose signatures are verified."""
 GRACE = "30 s"
 """What is due, or was left to do, has been done by then."""
 
@@ -39,7 +43,25 @@ CHECKS = {
         WHERE (snapshot.hash = process.context_hash AND snapshot.context = process.context) IS NOT TRUE
             OR EXISTS (SELECT FROM snapshot later WHERE later.pid = process.pid AND later.version > process.context_version)""",
     "snapshots_verify": f"""
-        SELECT DISTINCT pid FROM (SELECT pid, {VERIFIED} AS verified FROM snapshot) chain WHERE NOT verified""",
+        SELECT DISTINCT pid FROM (SELECT pid, {SNAPSHOT_VERIFIED} AS verified FROM snapshot) chain WHERE NOT verified""",
+    "journal_verifies": f"""
+        SELECT DISTINCT pid FROM ({steps()}) steps WHERE hash <> expected OR {UNHASHED}""",
+    "process_has_the_head_of_its_journal": """
+        SELECT process.pid FROM process JOIN journal ON journal.pid = process.pid AND journal.version = process.version
+        WHERE journal.hash IS DISTINCT FROM process.journal_hash""",
+    "what_was_signed_is_there": """
+        SELECT DISTINCT head.pid FROM checkpoint_head head
+        LEFT JOIN journal ON journal.pid = head.pid AND journal.version = head.version
+        WHERE journal.hash IS DISTINCT FROM head.hash""",
+    "checkpoints_are_chained": f"""
+        SELECT number FROM (
+            SELECT tenant, number, hash, statement, statement::jsonb AS said,
+                lag(hash, 1, decode('{GENESIS.hex()}', 'hex')) OVER path AS previous, row_number() OVER path AS n
+            FROM checkpoint WINDOW path AS (PARTITION BY tenant ORDER BY number)) one
+        WHERE n <> number OR hash <> sha256(convert_to(statement, 'UTF8')) OR said ->> 'previous' <> encode(previous, 'hex')
+            OR said ->> 'tenant' <> tenant OR said ->> 'number' <> number::text OR said ->> 'digest' <> (
+                SELECT encode({checkpoints.DIGEST}, 'hex') FROM checkpoint_head head
+                WHERE head.tenant = one.tenant AND head.number = one.number)""",
     "running_has_a_dispatch": """
         SELECT pid FROM process WHERE state = 'RUNNING' AND (dispatch_id IS NULL OR started_at IS NULL OR held)
         UNION ALL SELECT pid FROM process WHERE held AND (state <> 'SUSPENDED' OR dispatch_id IS NULL)""",
@@ -76,7 +98,7 @@ CHECKS = {
 
 
 async def run(connection: Connection) -> list[dict[str, Any]]:
-    """`{name, breaches, examples}` each, of one instant; examples are pids."""
+    """`{name, breaches, examples}` each, of one instant; examples are pids, or numbers of checkpoints."""
     found = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         for name, sql in CHECKS.items():
@@ -86,4 +108,7 @@ async def run(connection: Connection) -> list[dict[str, Any]]:
             )
             breaches = rows[0]["breaches"] if rows else 0
             found.append({"name": name, "breaches": breaches, "examples": [row["pid"] for row in rows]})
+        newest = await checkpoints.newest(connection, NEWEST)
+    unsigned = [each.number for each in newest if not signed(each)]
+    found.append({"name": "checkpoints_are_signed", "breaches": len(unsigned), "examples": sorted(unsigned)[:SHOWN]})
     return found

@@ -1,8 +1,19 @@
 """What process-svc is told besides what every service is."""
 
+from pathlib import Path
+
 from kernel_runtime.settings import ServiceSettings
+from pydantic import Field, SecretStr
 
 
 class Settings(ServiceSettings):
     tree_limit: int = 10_000
     """Processes of one family that are shown at once."""
+    checkpoint_key: SecretStr = SecretStr("")
+    """Signs checkpoints: an Ed25519 key as PEM, or its 32 bytes in base64. Empty: see `checkpoint_key_file`."""
+    checkpoint_key_file: Path | None = None
+    """Where the key is. Neither: no checkpoints are made."""
+    checkpoint_every: float = Field(default=60.0, gt=0)
+    """Seconds between two checkpoints of what has changed."""
+    checkpoint_file: Path | None = None
+    """Each checkpoint is added to this file too: what lies outside of the database shows where that was set back."""

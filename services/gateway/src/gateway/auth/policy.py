@@ -20,6 +20,7 @@ _DRIVE = frozenset({Role.ADMIN, Role.INTEGRATOR})
 _WORK = frozenset({Role.ADMIN, Role.INTEGRATOR, Role.OPERATOR})
 _DESIGN = frozenset({Role.ADMIN, Role.DESIGNER})
 _SELF = frozenset({Role.ADMIN, Role.OPERATOR})
+_AUDIT = frozenset({Role.ADMIN, Role.DESIGNER, Role.INTEGRATOR})
 _STOCK = frozenset({Role.ADMIN, Role.DESIGNER, Role.INTEGRATOR})
 
 
@@ -70,6 +71,11 @@ POLICY: Mapping[str, Rule] = {
     "POST /v1/processes/{pid}/assign": Rule(_DRIVE),
     "POST /v1/processes/{pid}/rollback": Rule(_DRIVE),
     "POST /v1/processes/{pid}/retry": Rule(_DRIVE),
+    "GET /v1/processes/{pid}/verify": Rule(_ALL),
+    "POST /v1/verify": Rule(_AUDIT),
+    "GET /v1/checkpoints": Rule(_ALL),
+    "GET /v1/checkpoints/{number}": Rule(_ALL),
+    "GET /v1/checkpoints/{number}/heads": Rule(_AUDIT),
     "GET /v1/incidents": Rule(_ALL),
     "POST /v1/incidents/{id}/resolve": Rule(_DRIVE),
     "GET /v1/services": Rule(_ALL),

@@ -77,6 +77,8 @@ class Process:
     has_dependents: bool
     ended_by: str | None
     """The id of the command that ended it: by it the same one again is known."""
+    journal_hash: bytes | None = None
+    """Of its newest journal row (see `ledger`); None where that was written before rows were chained."""
 
     def but(self, **changes: Any) -> "Process":
         """A copy with these members changed; `dataclasses.replace` takes many times as long."""

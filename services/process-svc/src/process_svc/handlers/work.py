@@ -11,9 +11,11 @@ from kernel_runtime.database import Connection
 from kernel_runtime.problem import Problem
 
 from process_svc import catalog, wire
+from process_svc.domain import ledger
 from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.snapshots import GENESIS, Snapshot
 from process_svc.domain.states import NEW, READY, TERMINATED
+from process_svc.handlers import journal
 from process_svc.handlers.touch import Touched, touched
 from process_svc.memory import Memory
 from process_svc.store import follow_ups, incidents
@@ -67,7 +69,7 @@ class Work:
         self._resolved: list[tuple[int, str, datetime]] = []
         self._follow: dict[tuple[str, int, int], Cause] = {}
         self._told: list[FollowUp] = []
-        self._time: tuple[datetime | None, str] = (None, "")
+        self._time: tuple[datetime | None, str, str] = (None, "", "")
         self._now: datetime | None = None
 
     # Before the decisions
@@ -162,8 +164,13 @@ class Work:
         before = self.processes.get(pid)
         if change.incident is not None:
             after = self._open(change, after, command, now)
+        head = None if before is None else before.journal_hash
+        head = ledger.seed(after) if head is None else head
+        new_context = after.context_version if change.snapshot else None
         for entry in change.entries:
-            self._tell(entry, command, now)
+            snapshot = after.context_hash if entry.process.version == new_context else None
+            head = self._tell(entry, command, now, head, snapshot)
+        after = change.entries[-1].process = after.but(journal_hash=head)
         if before is None:
             self._new[pid] = None
         else:
@@ -183,38 +190,20 @@ class Work:
             family.alive[after.service, after.service_version] += 1
         return after
 
-    def _tell(self, entry: Entry, command: Command, now: datetime) -> None:
+    def _tell(self, entry: Entry, command: Command, now: datetime, head: bytes, snapshot: bytes | None) -> bytes:
+        """The journal row behind the one with the hash `head`, and its event; its hash."""
         process = entry.process
         kind = entry.type
         demands = None
         if kind == "ready" or (kind == "assigned" and process.state is READY):
             demands = catalog.demands(self.entry(process), process)
         if self._time[0] is not now:
-            self._time = (now, now.isoformat())
-        by, cause = command.by, command.cause
-        self.messages.append(wire.event(entry, now, self._time[1], by, cause, demands))
-        changes = entry.changes
-        if entry.error is not None:
-            changes = {**(changes or {}), "error": entry.error}
-        self._journal.append(
-            JournalRow(
-                process.pid,
-                process.version,
-                entry.command,
-                kind,
-                entry.from_state,
-                process.state,
-                process.outcome,
-                now,
-                by,
-                entry.reason,
-                cause.message,
-                cause.correlation,
-                process.operator,
-                entry.dispatch_id,
-                None if changes is None else orjson.dumps(changes).decode(),
-            )
-        )
+            self._time = (now, now.isoformat(), journal.moment(now))
+        self.messages.append(wire.event(entry, now, self._time[1], command.by, command.cause, demands))
+        row = journal.row(entry, command, now, self._time[2], head, snapshot)
+        self._journal.append(row)
+        assert row.hash is not None
+        return row.hash
 
     def _open(self, change: Change, after: Process, command: Command, now: datetime) -> Process:
         assert change.incident is not None

@@ -31,13 +31,13 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
 
     async def one(request: Request) -> Response:
         async with database.connection() as connection:
-            process = await _known(connection, request)
+            process = await known(connection, request)
         return Response(wire.pcb_json(process), headers={"etag": f'"{process.version}"'}, media_type="application/json")
 
     async def history(request: Request) -> Response:
         limit, after = query.limit(request), query.position(request)
         async with database.connection() as connection:
-            process = await _known(connection, request)
+            process = await known(connection, request)
             rows = await histories.journal(connection, process.pid, after, limit + 1)
         following = str(rows[limit - 1]["version"]) if len(rows) > limit else None
         return query.part(rows[:limit], following, process.version if query.counted(request) else None)
@@ -45,7 +45,7 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
     async def snapshots(request: Request) -> Response:
         limit, after = query.limit(request), query.position(request)
         async with database.connection() as connection:
-            process = await _known(connection, request)
+            process = await known(connection, request)
             found = await histories.chain(connection, process.pid)
             page = [each for each in found if each["version"] > after][: limit + 1]
             contexts = await histories.contexts(connection, process.pid, [each["version"] for each in page[:limit]])
@@ -59,7 +59,7 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         against = request.query_params.get("against")
         other = None if against is None else query.number("against", against)
         async with database.connection() as connection:
-            process = await _known(connection, request)
+            process = await known(connection, request)
             found = await histories.chain(connection, process.pid)
             here = _valid_at(found, version, process)
             there = here if other is None else _valid_at(found, other, process)
@@ -71,7 +71,7 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
 
     async def tree(request: Request) -> Response:
         async with database.connection() as connection:
-            process = await _known(connection, request)
+            process = await known(connection, request)
             members = await queries.family(connection, process.tenant, process.root, tree_limit + 1)
         return reply(_nested(process.root, members[:tree_limit]) | {"truncated": len(members) > tree_limit})
 
@@ -85,7 +85,8 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
     ]
 
 
-async def _known(connection: Connection, request: Request) -> Process:
+async def known(connection: Connection, request: Request) -> Process:
+    """The process in the address; raises ProblemError(404)."""
     pid = path_int(request, "pid", "process")
     process = await queries.one(connection, caller(request).tenant, pid)
     if process is None:

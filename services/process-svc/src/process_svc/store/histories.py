@@ -6,11 +6,7 @@ from typing import Any
 import orjson
 from kernel_runtime.database import Connection
 
-VERIFIED = """
-hash = sha256(previous_hash || convert_to(context, 'UTF8'))
-AND previous_hash = coalesce(lag(hash) OVER (PARTITION BY pid ORDER BY version), decode(repeat('00', 32), 'hex'))
-"""
-"""SQL: whether a snapshot fits its hash and the snapshot before; the same as `domain.snapshots.first_broken`."""
+from process_svc.store.chains import SNAPSHOT_VERIFIED
 
 
 async def journal(connection: Connection, pid: int, after: int, limit: int) -> list[dict[str, Any]]:
@@ -29,7 +25,7 @@ async def chain(connection: Connection, pid: int) -> list[Any]:
     """Its snapshots without their contexts: version, at, hash, previous_hash, verified."""
     return list(
         await connection.fetch(
-            f"SELECT version, at, hash, previous_hash, {VERIFIED} AS verified FROM snapshot"
+            f"SELECT version, at, hash, previous_hash, {SNAPSHOT_VERIFIED} AS verified FROM snapshot"
             " WHERE pid = $1 ORDER BY version",
             pid,
         )

@@ -27,7 +27,7 @@ def _update(kind: str, columns: Iterable[str]) -> str:
     return f"UPDATE process SET {sets} FROM unnest($1::{kind}[]) AS new WHERE process.pid = new.pid"
 
 
-_MOVE = _update("process_move", [*rows.MOVING, *rows.COMPUTED])
+_MOVE = _update("process_move_2", [*rows.MOVING, *rows.COMPUTED])
 _SET_CONTEXT = _update("process_context", rows.CONTEXT)
 
 
@@ -47,6 +47,7 @@ class JournalRow(NamedTuple):
     operator: str | None
     dispatch_id: str | None
     changes: str | None
+    hash: bytes | None
 
 
 async def next_numbers(connection: Connection, sequence: str, count: int) -> list[int]:

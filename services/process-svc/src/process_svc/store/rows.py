@@ -53,8 +53,9 @@ MOVING = (
     "has_children",
     "has_dependents",
     "ended_by",
+    "journal_hash",
 )
-"""Written by every change, in the order of the type `process_move`; the COMPUTED ones behind them."""
+"""Written by every change, in the order of the type `process_move_2`; the COMPUTED ones behind them."""
 
 COMPUTED = ("waiting", "wake_at")
 

@@ -1,0 +1,80 @@
+"""Signatures of checkpoints: Ed25519 over a statement of canonical JSON."""
+
+import base64
+import binascii
+import hashlib
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from process_svc import wire
+from process_svc.settings import Settings
+from process_svc.store.checkpoints import Checkpoint, Due
+
+GENESIS = bytes(32)
+"""What the first checkpoint of a tenant follows."""
+
+
+class Signer:
+    """Signs with one key."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public_key = key.public_key().public_bytes_raw()
+
+    def sign(self, due: Due, upto: datetime, at: datetime) -> Checkpoint:
+        text = statement(due, upto, at)
+        hash = hashlib.sha256(text.encode()).digest()
+        signature = self._key.sign(text.encode())
+        return Checkpoint(due.tenant, due.number, upto, text, hash, signature, self.public_key)
+
+
+def statement(due: Due, upto: datetime, at: datetime) -> str:
+    """What is signed: that these many heads had this digest, and which checkpoint came before."""
+    return wire.canonical(
+        {
+            "at": at.isoformat(),
+            "count": due.heads,
+            "digest": due.digest.hex(),
+            "number": due.number,
+            "previous": (due.previous or GENESIS).hex(),
+            "tenant": due.tenant,
+            "upto": upto.isoformat(),
+        }
+    )
+
+
+def signer(settings: Settings) -> Signer | None:
+    """By the configured key, None where there is none. Raises ValueError where it can't be read."""
+    text = settings.checkpoint_key.get_secret_value().strip()
+    if not text and settings.checkpoint_key_file is not None:
+        text = Path(settings.checkpoint_key_file).read_text().strip()
+    return Signer(private_key(text)) if text else None
+
+
+def private_key(text: str) -> Ed25519PrivateKey:
+    """PEM (PKCS 8), or the 32 bytes of the seed in base64."""
+    try:
+        if text.startswith("-----BEGIN"):
+            key = load_pem_private_key(text.encode(), None)
+            if isinstance(key, Ed25519PrivateKey):
+                return key
+        else:
+            return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
+    except (ValueError, TypeError, binascii.Error):
+        pass
+    raise ValueError("the checkpoint key must be an Ed25519 key: PEM (PKCS 8), or its 32 bytes in base64")
+
+
+def signed(checkpoint: Checkpoint) -> bool:
+    """Whether the signature is one of its statement by its key."""
+    try:
+        Ed25519PublicKey.from_public_bytes(checkpoint.public_key).verify(
+            checkpoint.signature, checkpoint.statement.encode()
+        )
+    except (InvalidSignature, ValueError):
+        return False
+    return True
