@@ -46,7 +46,9 @@ def test_what_was_changed_is_told() -> None:
     assert "says something else" in wrong([first, {**second, "count": 9}])[0]
     forged = second["statement"].replace('"count":2', '"count":3')
     assert any("signature is wrong" in each for each in wrong([{**second, "statement": forged, "count": 3}]))
-    assert "does not follow" in wrong([first, made(2, other)[1]])[0]
+    stranger = told(SIGNER.sign(Due("main", 2, bytes(32), 2, bytes(32)), AT, AT))
+    assert "does not follow" in wrong([first, stranger])[0]
+    assert "two different ones" in wrong([first, second, stranger])[0]
     assert "can't be read" in wrong([{"number": 1}])[0]
 
 
