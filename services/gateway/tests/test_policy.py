@@ -7,7 +7,7 @@ import pytest
 from gateway.auth.policy import POLICY, Rule
 from kernel_contracts.vocabulary import Role
 
-EXAMPLES = {"pid": "7", "id": "anna", "name": "n", "version": "1", "type": "t"}
+EXAMPLES = {"pid": "7", "id": "anna", "name": "n", "version": "1", "type": "t", "number": "1"}
 
 
 def _path(key: str) -> tuple[str, str]:
