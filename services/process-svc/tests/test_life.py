@@ -193,3 +193,15 @@ async def test_a_change_after_the_window_opened_does_not_make_it_forgotten(kerne
     changed = await kernel.ask("prioritize", process["pid"], priority=9)
     assert (changed["state"], changed["priority"], changed["version"]) == ("READY", 9, 3)
     assert await kernel.breaches() == {}
+
+
+@pytest.mark.parametrize("relation", [{"parent": 0}, {"after": [0]}])
+async def test_nor_does_a_relative_that_comes_then(kernel: Lane, relation: dict[str, object]) -> None:
+    await kernel.define()
+    opens = (datetime.now(UTC) + timedelta(seconds=0.1)).isoformat()
+    pid = (await kernel.create(not_before=opens))["pid"]
+    await asyncio.sleep(0.2)
+    made = await kernel.create(**{name: [pid] if value else pid for name, value in relation.items()})
+    assert made["state"] == ("NEW" if "after" in relation else "READY")
+    assert (await kernel.read(pid))["state"] == "READY"
+    assert await kernel.breaches() == {}

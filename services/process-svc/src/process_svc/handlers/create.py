@@ -79,10 +79,10 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
     if isinstance(decided, Refusal):
         return problem(decided)
     if parent is not None and not parent.has_children:
-        work.mark(parent.pid, has_children=True)
+        work.note(parent.pid, command, now, has_children=True)
     for each in before:
         if not each.has_dependents:
-            work.mark(each.pid, has_dependents=True)
+            work.note(each.pid, command, now, has_dependents=True)
     made = work.apply(decided, command, now)
     if body.key is not None:
         work.keys[tenant, body.key] = made.pid

@@ -11,7 +11,7 @@ from kernel_runtime.database import Connection
 from kernel_runtime.problem import Problem
 
 from process_svc import catalog, wire
-from process_svc.domain import ledger
+from process_svc.domain import decisions, ledger
 from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.snapshots import GENESIS, Snapshot
 from process_svc.domain.states import NEW, READY, TERMINATED
@@ -245,6 +245,12 @@ class Work:
             self.families.setdefault(pid, Family())
         if pid not in self._new:
             self._changed[pid] = None
+
+    def note(self, pid: int, command: Command, now: datetime, **flags: bool) -> None:
+        """Marks it. Where its window has opened since anybody looked it is admitted: from now on nobody would look for it."""
+        self.mark(pid, **flags)
+        if (opened := decisions.admit(self.processes[pid], self.outcomes, now)) is not None:
+            self.apply(opened, command, now)
 
     def define(self, new: StoredService, kind: str, roles: Sequence[str], command: Command, now: datetime) -> None:
         self.definitions[new.tenant, new.name] = new
