@@ -21,6 +21,7 @@ from process_svc.handlers.bodies import Definitions, Grant, Tick
 from process_svc.handlers.commands import NAMED
 from process_svc.handlers.work import Work
 from process_svc.memory import Memory
+from process_svc.runner import Runner
 from process_svc.settings import Settings
 from process_svc.store.follow_ups import FollowUp
 from process_svc.ticker import parts
@@ -106,6 +107,20 @@ class Lane:
         async with self.database.connection() as connection:
             rows = await connection.fetch("SELECT headers, body FROM outbox ORDER BY id")
         return [(dict(orjson.loads(row["headers"]))["ce_type"], orjson.loads(row["body"])) for row in rows]
+
+    @contextlib.asynccontextmanager
+    async def jobs(self) -> AsyncIterator[Runner]:
+        """With somebody who carries bulk jobs out."""
+        runner = Runner(self.database, self.pipeline)
+        self.memory.go_on = runner.wake
+        task = asyncio.ensure_future(runner.run(1))
+        try:
+            yield runner
+            if task.done():
+                await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def breaches(self) -> dict[str, int]:
         async with self.database.connection() as connection:

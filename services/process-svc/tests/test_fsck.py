@@ -8,6 +8,7 @@ import pytest
 from process_svc.signing import Signer, private_key
 from process_svc.store import checkpoints
 from process_svc.store.checkpoints import Due
+from kernel_testing import eventually
 
 from .lane import Lane
 
@@ -32,6 +33,8 @@ SEEDED = {
     "nothing_is_overdue": "UPDATE process SET wake_at = clock_timestamp() - interval '1 hour' WHERE pid = 2",
     "ended_has_an_outcome": "UPDATE process SET outcome = NULL WHERE pid = 1",
     "incidents_match_processes": "UPDATE incident SET state = 'resolved'",
+    "jobs_count_their_items": "UPDATE job SET done = done - 1, failed = failed + 1",
+    "jobs_go_on": "UPDATE job SET state = 'running', ended_at = NULL",
     "relatives_are_known": "UPDATE process SET has_children = false",
 }
 
@@ -47,6 +50,14 @@ async def sound(kernel: Lane) -> None:
     await kernel.create(parent=waiting["pid"], after=[waiting["pid"]])
     await kernel.ask("wait", waiting["pid"], **{"for": {"timer": {"after": "P1D"}}})
     await checkpointed(kernel)
+    async with kernel.jobs():
+        job = {"filter": {"state": "READY"}, "command": "prioritize", "body": {"priority": 7}}
+        id = (await kernel.http.post("/v1/processes:bulk", json=job)).json()["id"]
+
+        async def ended() -> bool:
+            return bool((await kernel.http.get(f"/v1/jobs/{id}")).json()["state"] == "completed")
+
+        await eventually(ended, interval=0.01)
     assert await kernel.breaches() == {}
 
 

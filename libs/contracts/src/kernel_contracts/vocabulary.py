@@ -171,6 +171,17 @@ class DefinitionKind(StrEnum):
     EVENT_TYPE = "event_type"
 
 
+class JobState(StrEnum):
+    """Of a bulk job. Collecting: what its filter finds is being written down, nothing is carried out yet."""
+
+    COLLECTING = "collecting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
 class Role(StrEnum):
     """Who may call the public face."""
 

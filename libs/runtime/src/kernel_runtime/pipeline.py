@@ -94,8 +94,14 @@ class Pipeline:
         self._queue_size = queue_size
         self._queue: deque[_Item] = deque()
         self._arrived = asyncio.Event()
+        self._in_hand = 0
         self.blocked: str | None = None
         """Set by health checks: why nothing new is taken over HTTP."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is carried out or waits: who can wait lets it go first."""
+        return self._in_hand > 0 or len(self._queue) > 0
 
     async def submit(self, command: Command) -> Result:
         """From HTTP: the command's result, or 429 or 503 where it was not taken."""
@@ -133,7 +139,9 @@ class Pipeline:
                     weight += sum(command.weight for command in item.commands)
                 metrics.QUEUE.set(len(self._queue))
                 metrics.BATCH_SIZE.observe(weight)
+                self._in_hand = weight
                 await self._answer(batch)
+                self._in_hand = 0
         finally:
             stopped = unavailable("The service is stopping. Try again; use the same Idempotency-Key.")
             for item in (*batch, *self._queue):

@@ -12,27 +12,37 @@ from process_svc.handlers import HANDLERS
 from process_svc.handlers.work import Work
 from process_svc.keeper import Keeper
 from process_svc.memory import Memory
+from process_svc.runner import Runner
 from process_svc.settings import Settings
 from process_svc.signing import signer
 from process_svc.ticker import FollowUps, Ticker
 
 
-def wired(settings: Settings) -> tuple[Parts, Ticker]:
+def wired(settings: Settings) -> tuple[Parts, Ticker, Runner]:
     """All parts of one replica; nothing runs yet."""
     follow_ups = FollowUps()
     memory = Memory(follow_ups)
     parts = Parts("process-svc", settings, partial(Work, memory), HANDLERS)
     ticker = Ticker(parts.database, parts.pipeline)
-    follow_ups.pipeline, memory.due = parts.pipeline, ticker.wake
+    runner = Runner(parts.database, parts.pipeline)
+    follow_ups.pipeline, memory.due, memory.go_on = parts.pipeline, ticker.wake, runner.wake
     parts.consumer(TOPICS, ROUTES)
-    return parts, ticker
+    return parts, ticker, runner
 
 
 async def serve(settings: Settings, stop: Stop) -> None:
     """Until `stop`."""
-    parts, ticker = wired(settings)
-    lease, ledger = parts.lease("ticker"), parts.lease("ledger")
+    parts, ticker, runner = wired(settings)
+    lease, ledger, jobs = parts.lease("ticker"), parts.lease("ledger"), parts.lease("jobs")
     keeper = Keeper(parts.database, ledger, signer(settings), settings)
     routes = http.routes(parts.database, parts.pipeline, settings)
-    forever = (lease.keep, partial(while_held, lease, ticker.run), ledger.keep, partial(while_held, ledger, keeper.run))
-    await parts.run(stop, routes, *forever)
+    await parts.run(
+        stop,
+        routes,
+        lease.keep,
+        partial(while_held, lease, ticker.run),
+        ledger.keep,
+        partial(while_held, ledger, keeper.run),
+        jobs.keep,
+        partial(while_held, jobs, runner.run),
+    )

@@ -89,6 +89,17 @@ CHECKS = {
         WHERE process.incident IS NOT NULL AND (incident.state = 'open' AND process.state = 'SUSPENDED') IS NOT TRUE
         UNION ALL SELECT incident.pid FROM incident LEFT JOIN process ON process.incident = incident.id
         WHERE incident.state = 'open' AND process.pid IS NULL""",
+    "jobs_count_their_items": """
+        SELECT id FROM job LEFT JOIN LATERAL (
+            SELECT count(*) AS total, count(*) FILTER (WHERE status = 'done') AS done,
+                count(*) FILTER (WHERE status = 'failed') AS failed FROM job_item WHERE job = id
+        ) items ON true
+        WHERE (items.total, items.done, items.failed) <> (job.total, job.done, job.failed)
+            OR state = 'completed' AND items.total <> items.done + items.failed""",
+    "jobs_go_on": f"""
+        SELECT id FROM job WHERE (state IN ('cancelled', 'completed', 'failed')) <> (ended_at IS NOT NULL)
+            OR state = 'running' AND (NOT collected OR done + failed >= total)
+            OR ended_at IS NULL AND state <> 'paused' AND moved_at < clock_timestamp() - interval '{GRACE}'""",
     "relatives_are_known": """
         SELECT child.parent FROM process child JOIN process ON process.pid = child.parent WHERE NOT process.has_children
         UNION ALL SELECT process.pid FROM process CROSS JOIN unnest(after) AS before

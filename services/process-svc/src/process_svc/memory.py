@@ -36,8 +36,15 @@ def _never(_: datetime) -> None:
     pass
 
 
+def _idle() -> None:
+    pass
+
+
 class Memory:
-    """`follow_up` is called with what a batch has left for relatives, `due` with when time has something to do."""
+    """`follow_up` is called with what a batch has left for relatives, `due` with when time has something to do.
+
+    `go_on` is called where a bulk job has something to go on with.
+    """
 
     def __init__(
         self,
@@ -49,6 +56,8 @@ class Memory:
         self.incidents = Numbers("incident_id")
         self.follow_up = follow_up
         self.due = due
+        self.jobs = Numbers("job_id")
+        self.go_on: Callable[[], None] = _idle
 
     def tell(self, follow_ups: Sequence[FollowUp], times: Iterable[datetime]) -> None:
         """After the commit."""

@@ -87,6 +87,11 @@ def legal(command: CommandName, state: ProcessState, outcome: Outcome | None = N
     return command in _LEGAL[state] and not (command is CommandName.ROLLBACK and outcome is Outcome.COMPLETED)
 
 
+def sources(command: CommandName) -> list[ProcessState]:
+    """The states that `command` is legal in."""
+    return [state for state in ProcessState if command in _LEGAL[state]]
+
+
 def leads(command: CommandName, state: ProcessState | None, target: ProcessState) -> bool:
     """Whether the table has this move; `state` None is before creation."""
     for move in TABLE:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kernel_runtime.pipeline import Handler
 
-from process_svc.handlers import commands, create, incidents, internal, services
+from process_svc.handlers import commands, create, incidents, internal, jobs, services
 
 HANDLERS: Mapping[str, Handler] = {
     "create": create.create,
@@ -16,4 +16,8 @@ HANDLERS: Mapping[str, Handler] = {
     "follow_up": internal.follow_up,
     "resolve_incident": incidents.resolve,
     "define_services": services.define,
+    "job_create": jobs.create,
+    "job_control": jobs.control,
+    "job_item": jobs.item,
+    "job_settle": jobs.settle,
 }

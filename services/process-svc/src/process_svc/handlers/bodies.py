@@ -7,11 +7,24 @@ from typing import Any, Literal, NamedTuple
 from kernel_contracts.base import Command as Model
 from kernel_contracts.base import Event, JsonObject, Text
 from kernel_contracts.process import ServiceDefinition
+from kernel_runtime.command import Command
 from pydantic import Field
 
 from process_svc.store.follow_ups import FollowUp
+from process_svc.store.job_items import Settled
 
-__all__ = ["Batch", "Definitions", "FollowUp", "Grant", "ResolveIncident", "Tick"]
+__all__ = [
+    "Batch",
+    "Definitions",
+    "FollowUp",
+    "Grant",
+    "JobControl",
+    "JobItem",
+    "NewJob",
+    "ResolveIncident",
+    "Settle",
+    "Tick",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,38 @@ class Grant(Event):
 
 class Tick(NamedTuple):
     pid: int
+
+
+@dataclass(slots=True)
+class NewJob:
+    """`kind`: processes or incidents. `expected`: how many the filter found when it was asked for."""
+
+    kind: str
+    command: str
+    filter: Mapping[str, Any]
+    body: Mapping[str, Any]
+    dry_run: bool
+    expected: int = 0
+
+
+class JobControl(NamedTuple):
+    """`action`: pause, resume or cancel."""
+
+    id: int
+    action: str
+
+
+class JobItem(NamedTuple):
+    """One item of a job: `inner` is what is to be done."""
+
+    job: int
+    item: int
+    inner: Command
+
+
+class Settle(NamedTuple):
+    job: int
+    items: Sequence[Settled]
 
 
 class ResolveIncident(Model):

@@ -17,7 +17,18 @@ from kernel_contracts.process import (
 )
 from kernel_runtime.command import Command
 
-from process_svc.handlers.bodies import Batch, Definitions, FollowUp, Grant, ResolveIncident, Tick
+from process_svc.handlers.bodies import (
+    Batch,
+    Definitions,
+    FollowUp,
+    Grant,
+    JobControl,
+    JobItem,
+    NewJob,
+    ResolveIncident,
+    Settle,
+    Tick,
+)
 
 
 @dataclass(slots=True)
@@ -35,6 +46,10 @@ class Touched:
     definitions: set[tuple[str, str]] = field(default_factory=set)
     may_fail: int = 0
     """How many incidents there may be."""
+    jobs: set[int] = field(default_factory=set)
+    job_items: list[tuple[int, int]] = field(default_factory=list)
+    """(job, item)"""
+    new_jobs: int = 0
 
 
 def touched(commands: Sequence[Command]) -> Touched:
@@ -93,6 +108,26 @@ def _define(found: Touched, tenant: str, body: Definitions) -> None:
     found.definitions.update((tenant, name) for name in body.services)
 
 
+def _new_job(found: Touched, tenant: str, body: NewJob) -> None:
+    found.new_jobs += 1
+
+
+def _control(found: Touched, tenant: str, body: JobControl) -> None:
+    found.jobs.add(body.id)
+
+
+def _job_item(found: Touched, tenant: str, body: JobItem) -> None:
+    found.jobs.add(body.job)
+    found.job_items.append((body.job, body.item))
+    inner = body.inner.body
+    _ADD[type(inner)](found, tenant, inner)
+
+
+def _settle(found: Touched, tenant: str, body: Settle) -> None:
+    found.jobs.add(body.job)
+    found.job_items += [(each.job, each.item) for each in body.items]
+
+
 def _descendants(kind: type[Any]) -> list[type[Any]]:
     return [kind, *itertools.chain.from_iterable(map(_descendants, type.__subclasses__(kind)))]
 
@@ -108,4 +143,8 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     FollowUp: _follow_up,
     ResolveIncident: _resolve,
     Definitions: _define,
+    NewJob: _new_job,
+    JobControl: _control,
+    JobItem: _job_item,
+    Settle: _settle,
 }

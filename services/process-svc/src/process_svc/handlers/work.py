@@ -16,6 +16,7 @@ from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.snapshots import GENESIS, Snapshot
 from process_svc.domain.states import NEW, READY, TERMINATED
 from process_svc.handlers import journal
+from process_svc.handlers.job_work import JobWork
 from process_svc.handlers.touch import Touched, touched
 from process_svc.memory import Memory
 from process_svc.store import follow_ups, incidents
@@ -58,6 +59,8 @@ class Work:
         self.taken: set[int] = set()
         """Ids of follow-ups that are this batch's to carry out."""
         self.definitions: dict[tuple[str, str], StoredService] = {}
+        self.jobs: JobWork | None = None
+        """Where the batch has to do with bulk jobs."""
         self._defined: list[tuple[StoredService, str, Sequence[str]]] = []
         self._defined_by: tuple[datetime, str] | None = None
         self._new: dict[int, None] = {}
@@ -76,6 +79,9 @@ class Work:
 
     async def load(self, connection: Connection, commands: Sequence[Command]) -> None:
         found = touched(commands)
+        if found.jobs or found.new_jobs:
+            self.jobs = JobWork(self.memory)
+            await self.jobs.load(connection, found)
         if found.follow_ups:
             await self._take_follow_ups(connection, found)
         if found.incidents:
@@ -293,10 +299,14 @@ class Work:
         if self._defined:
             assert self._defined_by is not None
             await service_store.add(connection, self._defined, *self._defined_by)
+        if self.jobs is not None:
+            await self.jobs.save(connection)
 
     def committed(self) -> None:
         if self._now is not None:
             self.memory.tell(self._told, self._times(self._now))
+            if self.jobs is not None and self.jobs.wakes:
+                self.memory.go_on()
 
     def _times(self, now: datetime) -> Iterable[datetime]:
         for pids in (self._new, self._changed):

@@ -25,9 +25,9 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         limit, sort, descending, cursor = query.paging(request)
         async with database.connection() as connection:
             page = await queries.page(connection, found, sort, descending, cursor, limit + 1)
-            total = await queries.count(connection, found) if query.counted(request) else None
+            total, more = await queries.count(connection, found) if query.counted(request) else (None, False)
         following = queries.encode_cursor(page[limit - 1], sort) if len(page) > limit else None
-        return query.part([wire.pcb(process) for process in page[:limit]], following, total)
+        return query.part([wire.pcb(process) for process in page[:limit]], following, total, more=more)
 
     async def one(request: Request) -> Response:
         async with database.connection() as connection:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,31 +11,7 @@ from kernel_runtime.database import Connection
 
 from process_svc.domain.process import Process
 from process_svc.store import rows
-
-
-@dataclass(slots=True)
-class Filter:
-    """Conditions that all hold; texts of SQL with numbered parameters are made here alone."""
-
-    tenant: str
-    clauses: list[str] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.add("tenant = {}", self.tenant)
-
-    def add(self, clause: str, *values: Any) -> None:
-        """`clause` with a `{}` for each value."""
-        numbers = []
-        for value in values:
-            self.values.append(value)
-            numbers.append(f"${len(self.values)}")
-        self.clauses.append(clause.format(*numbers))
-
-    @property
-    def where(self) -> str:
-        return " AND ".join(self.clauses)
-
+from process_svc.store.filters import Filter
 
 _WHOLE = rows.select("true")
 _SMALL = rows.select("false")
@@ -68,10 +43,17 @@ async def page(
     return [rows.process(row) for row in selected]
 
 
-async def count(connection: Connection, found: Filter) -> int:
-    number = await connection.fetchval(f"SELECT count(*) FROM process WHERE {found.where}", *found.values)
+COUNTED = 100_000
+"""What is counted exactly; beyond it, more is all that is said."""
+
+
+async def count(connection: Connection, found: Filter) -> tuple[int, bool]:
+    """How many there are, and whether there are more than that."""
+    number = await connection.fetchval(
+        f"SELECT count(*) FROM (SELECT FROM process WHERE {found.where} LIMIT {COUNTED + 1}) found", *found.values
+    )
     assert isinstance(number, int)
-    return number
+    return min(number, COUNTED), number > COUNTED
 
 
 def encode_cursor(process: Process, sort: str) -> str:

@@ -1,0 +1,225 @@
+"""Carries bulk jobs out: one replica at a time, by lease, one part after the other, all jobs in turn.
+
+First what a job's filter finds is written down, in ranges of pids. Then its items go through the pipeline as commands of
+who asked, some hundreds at a time and only one part at once; where others have something to do, parts become smaller and the
+runner rests as long as it worked. A dry run decides on a work of its own and saves nothing of it but what it found out.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import asyncpg
+import orjson
+import structlog
+from kernel_contracts.vocabulary import CommandName, JobState
+from kernel_runtime.command import Cause, Command
+from kernel_runtime.database import Database, is_away
+from kernel_runtime.pipeline import Pipeline
+from kernel_runtime.problem import Problem, ProblemError
+from pydantic import BaseModel
+
+from process_svc.domain.jobs import progressed
+from process_svc.handlers.bodies import JobItem, ResolveIncident, Settle
+from process_svc.handlers.commands import NAMED
+from process_svc.handlers.job_work import refused
+from process_svc.handlers.jobs import RESOLVE, handler
+from process_svc.handlers.work import Work
+from process_svc.memory import Memory
+from process_svc.store import filters, job_items, jobs
+from process_svc.store.job_items import Settled
+from process_svc.store.jobs import Job
+from process_svc.wire import SOURCE
+
+log = structlog.get_logger()
+
+PART, SMALLEST = 200, 25
+"""Items in one transaction, at rest and where others have something to do."""
+LOOK = 0.5
+"""Seconds between two looks: another replica may have made a job."""
+TURN = 1_000
+"""Jobs that are gone on with in turn."""
+_PASSING = frozenset((429, 503))
+
+
+class Runner:
+    def __init__(self, database: Database, pipeline: Pipeline) -> None:
+        self._database = database
+        self._pipeline = pipeline
+        self._woken = asyncio.Event()
+        self._memory = Memory()
+        """Of dry runs: numbers and definitions of their own, for the pipeline's lane uses its own at the same time."""
+        self._part = PART
+        self._width: dict[int, int] = {}
+        self._behind: dict[int, int] = {}
+
+    def wake(self) -> None:
+        """There is something to go on with."""
+        self._woken.set()
+
+    async def run(self, _: int) -> None:
+        """Forever, while the lease is held."""
+        self._behind.clear()
+        while True:
+            self._woken.clear()
+            async with self._database.connection() as connection:
+                found = await jobs.unfinished(connection, TURN)
+            for job in found:
+                await self._step(job)
+            if not found:
+                self._behind.clear()
+                self._width.clear()
+                try:
+                    async with asyncio.timeout(LOOK):
+                        await self._woken.wait()
+                except TimeoutError:
+                    pass
+
+    async def _step(self, job: Job) -> None:
+        """One part of one job; then others get their turn."""
+        if self._pipeline.blocked is not None:
+            await asyncio.sleep(LOOK)
+            return
+        started = time.perf_counter()
+        if not job.collected:
+            await self._collect(job)
+        else:
+            await self._carry_out(job)
+        if self._pipeline.busy:
+            self._part = max(SMALLEST, self._part // 2)
+            await asyncio.sleep(time.perf_counter() - started)
+        else:
+            self._part = min(PART, self._part + SMALLEST)
+            await asyncio.sleep(0)
+
+    # What it is for
+
+    async def _collect(self, job: Job) -> None:
+        """The next range of pids: as wide as a tenth of a second allows."""
+        width = self._width.setdefault(job.id, 20_000)
+        started = time.perf_counter()
+        error = None
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+                locked = (await jobs.lock(connection, [job.id])).get(job.id)
+                if locked is None or locked.state is not JobState.COLLECTING:
+                    return
+                found = filters.parsed(filters.pairs(orjson.loads(locked.filter)), locked.tenant, "/filter")
+                if locked.kind == "incidents":
+                    found.clauses.append("incident IS NOT NULL")
+                until = min(locked.reached + width, locked.bound)
+                locked.total += await jobs.collect(connection, locked, found, until)
+                locked.reached, locked.collected = until, until >= locked.bound
+                now = await connection.fetchval("SELECT clock_timestamp()")
+                locked.state = progressed(locked.state, collected=locked.collected, total=locked.total, settled=0)
+                if locked.collected:
+                    locked.started_at = now
+                if locked.state is JobState.COMPLETED:
+                    locked.ended_at = now
+                await jobs.update(connection, locked)
+        except (asyncpg.PostgresError, TimeoutError, ProblemError) as failure:
+            if isinstance(failure, TimeoutError | asyncpg.QueryCanceledError) and width > 1:
+                self._width[job.id] = max(1, width // 10)
+                return
+            if is_away(failure):
+                raise
+            error = str(failure)
+        if error is not None:
+            log.error("job.failed", job=job.id, error=error)
+            async with self._database.transaction() as connection:
+                locked = (await jobs.lock(connection, [job.id]))[job.id]
+                locked.state, locked.error = JobState.FAILED, error
+                locked.ended_at = await connection.fetchval("SELECT clock_timestamp()")
+                await jobs.update(connection, locked)
+            return
+        spent = time.perf_counter() - started
+        self._width[job.id] = min(5_000_000, width * 2) if spent < 0.1 else max(1_000, width // 2)
+
+    # Its items
+
+    async def _carry_out(self, job: Job) -> None:
+        async with self._database.connection() as connection:
+            left = await job_items.left(connection, job.id, self._behind.get(job.id, 0), self._part)
+        if not left:
+            self._behind.pop(job.id, None)  # once more from the start: one may have been left behind
+            return
+        inner = [_command(job, item, pid) for item, pid in left]
+        settled = await (self._decided if job.dry_run else self._done)(job, left, inner)
+        if settled is None:
+            await asyncio.sleep(LOOK)
+            return
+        if settled:
+            body = Settle(job.id, settled)
+            id = f"job-{job.id}"
+            result = await self._pipeline.submit(Command(id, "job_settle", job.tenant, body, SOURCE, Cause(None, id)))
+            if isinstance(result, Problem):
+                await asyncio.sleep(LOOK)
+                return
+        self._behind[job.id] = left[-1][0]
+
+    async def _done(self, job: Job, left: Sequence[tuple[int, int]], inner: Sequence[Command]) -> list[Settled] | None:
+        """Carries them out; those that broke. None: the database is away, the same again later."""
+        results = await self._pipeline.submit_all(
+            [
+                Command(each.id, "job_item", each.tenant, JobItem(job.id, item, each), each.by, each.cause)
+                for (item, _), each in zip(left, inner, strict=True)
+            ]
+        )
+        broken = []
+        for (item, _), result in zip(left, results, strict=True):
+            if isinstance(result, Exception) or (isinstance(result, Problem) and result.status in _PASSING):
+                return None
+            if isinstance(result, Problem):
+                broken.append(refused(job.id, item, result))
+        return broken
+
+    async def _decided(
+        self, job: Job, left: Sequence[tuple[int, int]], inner: Sequence[Command]
+    ) -> list[Settled] | None:
+        """What would become of each, in their order; relatives apart. Nothing of it is saved."""
+        settled: list[Settled] = []
+        try:
+            async with self._database.transaction() as connection:
+                work = Work(self._memory)
+                await work.load(connection, inner)
+                now = await connection.fetchval("SELECT clock_timestamp()")
+                for (item, pid), command in zip(left, inner, strict=True):
+                    before = work.processes.get(pid)
+                    result = handler(command.name)(work, command, now)
+                    if isinstance(result, Problem) or before is None:
+                        problem = result if isinstance(result, Problem) else Problem(404, "Not found", "It is gone.")
+                        settled.append(refused(job.id, item, problem))
+                        continue
+                    after = work.processes[pid]
+                    change = {"from": before.state, "to": after.state, "outcome": after.outcome}
+                    settled.append(Settled(job.id, item, "done", None, orjson.dumps(change).decode()))
+                raise _NothingIsSaved
+        except _NothingIsSaved:
+            pass
+        return settled
+
+
+class _NothingIsSaved(Exception):
+    """Rolls a dry run back."""
+
+
+def _command(job: Job, item: int, pid: int) -> Command:
+    """As who asked for the job would give it; caused by the job."""
+    id = f"job-{job.id}"
+    given = orjson.loads(job.body)
+    model: type[BaseModel]
+    if job.kind == "incidents":
+        name, model, given = RESOLVE, ResolveIncident, {**given, "id": item}
+    else:
+        name, model, given = job.command, NAMED[CommandName(job.command)], {**given, "pid": pid}
+    return Command(
+        f"{id}-{item}",
+        name,
+        job.tenant,
+        model.model_validate(given),
+        job.by,
+        Cause(id, job.correlation),
+        roles=frozenset(job.roles),
+        operator=job.operator,
+    )

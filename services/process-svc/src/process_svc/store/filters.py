@@ -1,0 +1,193 @@
+"""What processes are found by: the members of a filter as SQL, for lists and for bulk jobs alike."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from kernel_contracts.vocabulary import Outcome, ProcessState
+from kernel_runtime.problem import ProblemError, invalid
+
+CONTEXT: Final = "context."
+MAX_VALUES: Final = 1_000
+"""Of one member."""
+
+
+@dataclass(slots=True)
+class Filter:
+    """Conditions that all hold; texts of SQL with numbered parameters are made here alone."""
+
+    tenant: str
+    clauses: list[str] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    """Those that were asked for; none: all."""
+
+    def __post_init__(self) -> None:
+        self.add("tenant = {}", self.tenant)
+
+    def add(self, clause: str, *values: Any) -> None:
+        """`clause` with a `{}` for each value."""
+        numbers = []
+        for value in values:
+            self.values.append(value)
+            numbers.append(f"${len(self.values)}")
+        self.clauses.append(clause.format(*numbers))
+
+    def within(self, states: Sequence[str]) -> None:
+        """Only in these states."""
+        self.states = list(dict.fromkeys(states))
+        if len(self.states) == 1:
+            self.add("state = {}", self.states[0])
+        else:
+            self.add("state = ANY({}::text[])", self.states)
+        if ProcessState.TERMINATED not in self.states:
+            self.clauses.append("state <> 'TERMINATED'")  # says what the index of those alive says
+
+    @property
+    def where(self) -> str:
+        return " AND ".join(self.clauses)
+
+
+_TEXTS: Final[Mapping[str, str]] = {
+    name: name for name in ("service", "operator", "assigned", "queue", "entity_type", "entity_id", "key")
+}
+_NUMBERS: Final[Mapping[str, str]] = {
+    "pid": "pid = ANY({}::bigint[])",
+    "parent": "parent = ANY({}::bigint[])",
+    "root": "(pid = ANY({}::bigint[]) OR root = ANY({}::bigint[]) AND parent IS NOT NULL)",
+    "service_version": "service_version = ANY({}::bigint[])",
+}
+_TIMES: Final[Mapping[str, str]] = {
+    "created_after": "created_at > {}",
+    "created_before": "created_at < {}",
+    "ended_after": "state = 'TERMINATED' AND ended_at > {}",
+    "ended_before": "state = 'TERMINATED' AND ended_at < {}",
+    "due_after": "due > {}",
+    "due_before": "due < {}",
+}
+_INCIDENT: Final[Mapping[str, str]] = {"incident_type": "type", "assignee": "assignee"}
+NAMES: Final = (
+    *("state", "not_state", "outcome", "has_incident", "q"),
+    *_TEXTS,
+    *_NUMBERS,
+    *_TIMES,
+    *_INCIDENT,
+    "context.PATH",
+)
+
+
+def pairs(given: Mapping[str, Any], where: str = "/filter") -> list[tuple[str, str]]:
+    """A filter in JSON as the query would spell it; a list means any of its values."""
+    found = []
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [value]
+        if not values or len(values) > MAX_VALUES:
+            raise wrong(name, f"must be a value, or a list of 1 to {MAX_VALUES:,}", where)
+        found += [(name, _text(name, each, where)) for each in values]
+    return found
+
+
+def _text(name: str, value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return orjson.dumps(value).decode()
+    raise wrong(name, "must be text, a number, true or false, or a list of them", where)
+
+
+def parsed(given: Iterable[tuple[str, str]], tenant: str, where: str = "/query") -> Filter:
+    """The filter that (name, value) pairs ask for, the same name again means any of them; 422 where one doesn't read."""
+    found = Filter(tenant)
+    by_name: dict[str, list[str]] = {}
+    for name, value in given:
+        if "\x00" in name or "\x00" in value:
+            raise wrong("query", "the character U+0000 can't be searched for", where)
+        by_name.setdefault(name, []).append(value)
+    for name, values in by_name.items():
+        _add(found, name, values, where)
+    wanted = _states("state", by_name, where)
+    refused = _states("not_state", by_name, where)
+    if wanted or refused:
+        left = [state.value for state in ProcessState if state in (wanted or ProcessState) and state not in refused]
+        if left:
+            found.within(left)
+        else:
+            found.clauses.append("false")
+    return found
+
+
+def _states(name: str, by_name: Mapping[str, list[str]], where: str) -> list[str]:
+    """One or several by commas."""
+    found = [one for value in by_name.get(name, ()) for one in value.split(",") if one]
+    for one in found:
+        if one not in ProcessState.__members__:
+            raise wrong(name, f"must be of {', '.join(ProcessState)}", where)
+    return found
+
+
+def _add(found: Filter, name: str, values: list[str], where: str) -> None:
+    value = values[-1]
+    if name in ("state", "not_state"):
+        return
+    if name in _TEXTS:
+        if len(values) == 1:
+            found.add(f"{name} = {{}}", value)
+        else:
+            found.add(f"{name} = ANY({{}}::text[])", values)
+    elif name in _NUMBERS:
+        numbers = [number(name, each, where) for each in values]
+        found.add(_NUMBERS[name], *[numbers] * _NUMBERS[name].count("{}"))
+    elif name in _TIMES:
+        found.add(_TIMES[name], time(name, value, where))
+    elif name == "outcome":
+        if unknown := [each for each in values if each not in set(Outcome)]:
+            raise wrong(name, f"{unknown[0]!r} is not of {', '.join(Outcome)}", where)
+        found.add("state = 'TERMINATED' AND outcome = ANY({}::text[])", values)
+    elif name == "has_incident":
+        found.clauses.append("incident IS NOT NULL" if boolean(name, value, where) else "incident IS NULL")
+    elif name in _INCIDENT:
+        found.add(
+            "incident IS NOT NULL AND EXISTS (SELECT FROM incident WHERE incident.id = process.incident"
+            f" AND incident.{_INCIDENT[name]} = ANY({{}}::text[]))",
+            values,
+        )
+    elif name == "q":
+        found.add("(service ILIKE {} OR key ILIKE {} OR entity_id ILIKE {})", *[f"%{_like(value)}%"] * 3)
+    elif name.startswith(CONTEXT) and len(name) > len(CONTEXT):
+        found.add("context::jsonb #>> {}::text[] = ANY({}::text[])", name[len(CONTEXT) :].split("."), values)
+    else:
+        raise wrong(name, f"is not a filter of this list. Known: {', '.join(NAMES)}", where)
+
+
+def wrong(name: str, message: str, where: str = "/query") -> ProblemError:
+    return ProblemError(invalid(f"{name}: {message}", [(f"{where}/{name}", message)]))
+
+
+def number(name: str, value: str, where: str = "/query") -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise wrong(name, "must be a whole number", where)
+    return int(value)
+
+
+def time(name: str, value: str, where: str = "/query") -> datetime:
+    try:
+        found = datetime.fromisoformat(value.replace(" ", "+"))
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise wrong(name, "must be an RFC 3339 time with a zone", where)
+
+
+def boolean(name: str, value: str, where: str = "/query") -> bool:
+    if value not in ("true", "false"):
+        raise wrong(name, "must be true or false", where)
+    return value == "true"
+
+
+def _like(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
