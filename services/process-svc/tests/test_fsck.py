@@ -5,10 +5,10 @@ import hashlib
 from datetime import UTC, datetime
 
 import pytest
+from kernel_testing import eventually
 from process_svc.signing import Signer, private_key
 from process_svc.store import checkpoints
 from process_svc.store.checkpoints import Due
-from kernel_testing import eventually
 
 from .lane import Lane
 

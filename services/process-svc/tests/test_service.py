@@ -158,3 +158,32 @@ async def test_two_replicas_make_one_process_of_a_key(
         await service.sound()
     finally:
         assert await second.stop() == 0
+
+
+async def test_a_bulk_job_survives_the_death_of_its_replica(service: Service) -> None:
+    await service.define()
+    for _ in range(5):
+        batch = await service.http.post("/v1/processes:batch", json={"items": [{"service": "check"}] * 1_000})
+        assert batch.status_code == 200
+    body = {"filter": {"service": "check"}, "command": "prioritize", "body": {"priority": 1}}
+    job = (await service.http.post("/v1/processes:bulk", json=body)).json()
+    url = f"/v1/jobs/{job['id']}"
+
+    async def begun() -> bool:
+        return bool((await service.http.get(url)).json()["done"] > 0)
+
+    await eventually(begun, interval=0.02)
+    await service.kill()
+    await service.start()
+    assert (await service.http.get(url)).json()["state"] == "running"
+
+    async def ended() -> Any:
+        found = (await service.http.get(url)).json()
+        assert found["state"] == "completed", found
+        return found
+
+    found = await eventually(ended, timeout=30, interval=0.1)
+    assert (found["total"], found["done"], found["failed"]) == (5_000, 5_000, 0)
+    versions = (await service.http.get("/v1/processes?limit=500&fields=version")).json()["items"]
+    assert {each["version"] for each in versions} == {3}
+    await service.sound()

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from kernel_client.definitions import Definitions, Operators, Resources, Rules
+from kernel_client.jobs import Jobs
 from kernel_client.processes import Processes
 from kernel_client.stream import Stream
 from kernel_client.transport import Transport, segment
@@ -26,6 +27,7 @@ class Kernel:
         self.transport = Transport(url, token, timeout=timeout, patience=patience, connections=connections)
         self._patience = patience
         self.processes = Processes(self.transport)
+        self.jobs = Jobs(self.transport)
         self.services = Definitions(self.transport, "/v1/services")
         self.resources = Resources(self.transport, "/v1/resources")
         self.operators = Operators(self.transport, "/v1/operators")

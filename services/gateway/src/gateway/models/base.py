@@ -9,11 +9,15 @@ T = TypeVar("T")
 
 
 class Page(Event, Generic[T]):
-    """A part of a list; `next` is the cursor of the following part, null at the end. `total` comes with `?count=true`."""
+    """A part of a list; `next` is the cursor of the following part, null at the end. `total` comes with `?count=true`.
+
+    `total_capped`: there are more than `total`, which were not counted.
+    """
 
     items: list[T]
     next: str | None = None
     total: int | None = None
+    total_capped: bool | None = None
 
 
 class InputError(Event):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kernel_contracts.process import CreateProcess
-from kernel_contracts.vocabulary import ProcessState
+from kernel_contracts.vocabulary import Outcome, ProcessState
 
 from gateway.models.base import BatchAnswer, Page
 from gateway.models.processes import CommandBatch, CreateBatch, History, Process, Snapshot, Tree
@@ -129,17 +129,28 @@ _FILTERS = (
             "pattern": f"^({'|'.join(ProcessState)})(,({'|'.join(ProcessState)}))*$",
         },
     ),
-    Query("service", "Of this service."),
+    Query("not_state", "In none of these states."),
+    Query("outcome", "Ended so.", {"type": "string", "enum": list(Outcome)}),
+    Query("service", "Of this service; several times: of any of them."),
+    Query("service_version", "Of this version of it.", INTEGER),
     Query("operator", "Run by, or assigned to, this operator."),
+    Query("assigned", "Only this operator may run it."),
     Query("queue", "In this queue."),
     Query("entity_type", "Working on entities of this type."),
     Query("entity_id", "Working on the entity with this id."),
+    Query("pid", "With this pid; several times: any of them.", INTEGER),
     Query("parent", "Children of this process.", INTEGER),
     Query("root", "The family of this process.", INTEGER),
     Query("key", "The one with this key of its creator."),
     Query("created_after", "Made after this time.", TIME),
+    Query("created_before", "Made before this time.", TIME),
+    Query("ended_after", "Ended after this time.", TIME),
+    Query("ended_before", "Ended before this time.", TIME),
+    Query("due_after", "Due after this time.", TIME),
     Query("due_before", "Due before this time.", TIME),
     Query("has_incident", "Whether somebody is needed.", {"type": "boolean"}),
+    Query("incident_type", "With an open incident of this type."),
+    Query("assignee", "With an open incident that this one looks after."),
     Query("q", "Text in service, entity or key."),
     Query("sort", "`pid` or `-pid`."),
     *PAGE,
