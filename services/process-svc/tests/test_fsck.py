@@ -36,6 +36,9 @@ SEEDED = {
     "jobs_count_their_items": "UPDATE job SET done = done - 1, failed = failed + 1",
     "jobs_go_on": "UPDATE job SET state = 'running', ended_at = NULL",
     "relatives_are_known": "UPDATE process SET has_children = false",
+    "entity_references_match": "DELETE FROM entity_reference",
+    "who_has_a_turn_is_alive": "DELETE FROM entity_turn WHERE pid = (SELECT max(pid) FROM entity_turn)",
+    "one_at_a_time_on_an_entity": """UPDATE process SET state = 'READY' WHERE state = 'NEW' AND service = 'serial'""",
 }
 
 
@@ -49,6 +52,10 @@ async def sound(kernel: Lane) -> None:
     waiting = await kernel.run()
     await kernel.create(parent=waiting["pid"], after=[waiting["pid"]])
     await kernel.ask("wait", waiting["pid"], **{"for": {"timer": {"after": "P1D"}}})
+    await kernel.define("serial", entity_type="invoice", per_entity="serialise")
+    for _ in range(2):
+        entity, other = ({"type": "invoice", "id": id} for id in "78")
+        await kernel.create("serial", entity=entity, entities=[other | {"role": "other"}])
     await checkpointed(kernel)
     async with kernel.jobs():
         job = {"filter": {"state": "READY"}, "command": "prioritize", "body": {"priority": 7}}

@@ -16,6 +16,7 @@ from kernel_contracts.vocabulary import (
     OnParentClose,
     OnTimeout,
     Outcome,
+    PerEntity,
     ProcessState,
     ServiceKind,
     SuspendedEvents,
@@ -27,6 +28,17 @@ class Entity(Command):
 
     type: Name
     id: Name
+
+
+SUBJECT = "subject"
+"""The role of the entity that a process works on: its first reference."""
+
+
+class EntityReference(Entity):
+    """A further entity that a process is about, and as what. `exclusive`: it runs only while it has that entity alone."""
+
+    role: Name
+    access: EntityAccess = EntityAccess.SHARED
 
 
 class Skill(Command):
@@ -76,6 +88,7 @@ class ServiceDefinition(Command):
     retry: Retry = Retry()
     on_exhausted: OnExhausted = OnExhausted.INCIDENT
     entity_access: EntityAccess = EntityAccess.SHARED
+    per_entity: PerEntity = PerEntity.PARALLEL
     on_parent_close: OnParentClose = OnParentClose.CANCEL
     compensation: Name | None = None
     queue: Name = "default"
@@ -89,6 +102,8 @@ class ServiceDefinition(Command):
     def _fields_agree(self) -> "ServiceDefinition":
         if self.entity_access is EntityAccess.EXCLUSIVE and self.entity_type is None:
             raise ValueError("entity_access exclusive needs an entity_type")
+        if self.per_entity is not PerEntity.PARALLEL and self.entity_type is None:
+            raise ValueError(f"per_entity {self.per_entity} needs an entity_type")
         return self
 
 
@@ -98,6 +113,7 @@ class CreateProcess(Command):
     service: Name
     service_version: Annotated[int, Field(ge=1)] | None = None
     entity: Entity | None = None
+    entities: Annotated[list[EntityReference], Field(max_length=32)] = []
     operator: Name | None = None
     priority: Priority | None = None
     context: JsonObject = {}
@@ -116,6 +132,14 @@ class CreateProcess(Command):
     def _window_is_open(self) -> "CreateProcess":
         if self.not_before and self.not_after and self.not_after < self.not_before:
             raise ValueError("not_after lies before not_before: the process could never start")
+        return self
+
+    @model_validator(mode="after")
+    def _references_differ(self) -> "CreateProcess":
+        if any(each.role == SUBJECT for each in self.entities):
+            raise ValueError(f"the role {SUBJECT!r} is that of `entity`; `entities` are the further ones")
+        if len({(each.type, each.id, each.role) for each in self.entities}) < len(self.entities):
+            raise ValueError("entities: one of them is named twice in the same role")
         return self
 
 
@@ -269,11 +293,21 @@ class Demand(Event):
     hold: Hold = Hold.RUNNING
 
 
+class EntityTold(Event):
+    """A reference as it is told: the subject first. Its access is what the service says, and not told."""
+
+    type: str
+    id: str
+    role: str
+    access: EntityAccess | None = None
+
+
 class ProcessEvent(Event):
     """What became of a process: the state that the event leads to.
 
     `from_state` is where it came from (None at its creation). `context` is left out where it is larger than 16 KiB; then
-    `context_hash` says which one it is, to be read at GET /v1/processes/{pid}. `demands` comes with `ready` alone.
+    `context_hash` says which one it is, to be read at GET /v1/processes/{pid}. `demands` comes with `ready` alone,
+    `entities` where there are more than the one of `entity`.
     """
 
     pid: int
@@ -285,6 +319,7 @@ class ProcessEvent(Event):
     service: str
     service_version: int
     entity: Entity | None = None
+    entities: list[EntityTold] = Field(default_factory=list)
     operator: str | None = None
     priority: int = 50
     queue: str = "default"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from kernel_contracts.base import Command, Duration, Event, JsonObject, Name, Priority, Text, Time
-from kernel_contracts.vocabulary import AfterMode, AfterOn
+from kernel_contracts.vocabulary import AfterMode, AfterOn, EntityAccess
 
 Expression = Annotated[str, Field(max_length=4096)]
 """CEL source; in a value that may be computed it is written behind a `=`."""
@@ -31,6 +31,13 @@ class EntityTemplate(Command):
     id: MaybeName
 
 
+class ReferenceTemplate(EntityTemplate):
+    """A further entity whose parts may be computed."""
+
+    role: MaybeName
+    access: EntityAccess | Computed = EntityAccess.SHARED
+
+
 class StartInstruction(Command):
     """Start a process. Strings that begin with `=` are CEL, in `context` at any depth."""
 
@@ -38,6 +45,7 @@ class StartInstruction(Command):
     service: MaybeName
     service_version: Annotated[int, Field(ge=1)] | Computed | None = None
     entity: EntityTemplate | Computed | None = None
+    entities: list[ReferenceTemplate] | Computed = []
     operator: MaybeName | None = None
     priority: Priority | Computed | None = None
     context: JsonObject | Computed = {}

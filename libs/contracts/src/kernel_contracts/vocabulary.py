@@ -73,6 +73,18 @@ class EntityAccess(StrEnum):
     EXCLUSIVE = "exclusive"
 
 
+class PerEntity(StrEnum):
+    """What becomes of a further process of a service on an entity that one of them works on already."""
+
+    PARALLEL = "parallel"
+    SERIALISE = "serialise"
+    """It waits NEW until the earlier ones have ended, in the order of pid."""
+    REJECT = "reject"
+    """It is refused, naming the one in its way."""
+    REPLACE = "replace"
+    """The earlier ones are cancelled; it starts when they have ended."""
+
+
 class OnParentClose(StrEnum):
     CANCEL = "cancel"
     DETACH = "detach"

@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema_rs
 import orjson
 from kernel_contracts.process import Demand, Requirement, ServiceDefinition, Skill
-from kernel_contracts.resource import OPERATOR_TYPE, entity_lock
-from kernel_contracts.vocabulary import EntityAccess, Hold, ServiceKind
+from kernel_contracts.resource import ENTITY_TYPE, OPERATOR_TYPE, entity_lock
+from kernel_contracts.vocabulary import EntityAccess, Hold, PerEntity, ServiceKind
 from kernel_runtime.problem import Problem, invalid, pointer
 
 from process_svc.domain.process import Process
@@ -35,6 +35,8 @@ class Entry:
 class Catalog:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str, int], Entry] = {}
+        self.governs = False
+        """Whether any that was ever here says something of processes on one entity."""
 
     def missing(self, wanted: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
         """Which of these a batch has to read; asked once, with all that it needs."""
@@ -48,6 +50,7 @@ class Catalog:
             if key not in self._entries:
                 definition = ServiceDefinition.model_validate_json(each.definition)
                 self._entries[key] = compiled(each.name, each.version, definition)
+                self.governs |= definition.per_entity is not PerEntity.PARALLEL
 
     def get(self, tenant: str, name: str, version: int) -> Entry:
         return self._entries[tenant, name, version]
@@ -73,6 +76,7 @@ def compiled(name: str, version: int, definition: ServiceDefinition) -> Entry:
         definition.on_exhausted,
         definition.on_parent_close,
         definition.events,
+        definition.per_entity,
     )
     form = None if definition.form is None else _validator(definition.form)
     return Entry(service, definition, form, orjson.dumps(_demands(definition, None)))
@@ -80,16 +84,25 @@ def compiled(name: str, version: int, definition: ServiceDefinition) -> Entry:
 
 def demands(entry: Entry, process: Process) -> bytes:
     """JSON of what `process` demands."""
-    exclusive = entry.service.entity_access is EntityAccess.EXCLUSIVE and process.entity_type is not None
-    if process.assigned is None and not exclusive:
+    alone = _alone(entry.service, process)
+    if process.assigned is None and not alone:
         return entry.demands
     found = _demands(entry.definition, process.assigned)
-    if exclusive:
-        lock = Demand(
-            type="entity", resource=entity_lock(process.entity_type or "", process.entity_id or ""), hold=Hold.PROCESS
-        )
-        found.append(lock.model_dump(mode="json", exclude_defaults=True) | {"type": "entity"})
+    for resource in alone:
+        lock = Demand(type=ENTITY_TYPE, resource=resource, hold=Hold.PROCESS)
+        found.append(lock.model_dump(mode="json", exclude_defaults=True) | {"type": ENTITY_TYPE})
     return orjson.dumps(found)
+
+
+def _alone(service: Service, process: Process) -> list[str]:
+    """The locks of the entities that it needs for itself, each once, in a fixed order."""
+    found: set[str] = set()
+    if service.entity_access is EntityAccess.EXCLUSIVE and process.entity_type is not None:
+        found.add(entity_lock(process.entity_type, process.entity_id or ""))
+    for each in process.entities:
+        if each.access is EntityAccess.EXCLUSIVE:
+            found.add(entity_lock(each.type, each.id))
+    return sorted(found)
 
 
 def _demands(definition: ServiceDefinition, assigned: str | None) -> list[dict[str, Any]]:

@@ -71,7 +71,10 @@ CHECKS = {
         SELECT pid FROM process WHERE state = 'NEW' AND wake_at IS NULL AND NOT EXISTS (
             SELECT FROM dependency JOIN process before ON before.pid = dependency.after_pid
             WHERE dependency.pid = process.pid AND before.has_dependents AND (before.state <> 'TERMINATED'
-                OR EXISTS (SELECT FROM follow_up WHERE kind = 'admit' AND follow_up.pid = before.pid)))""",
+                OR EXISTS (SELECT FROM follow_up WHERE kind = 'admit' AND follow_up.pid = before.pid)))
+            AND NOT EXISTS (SELECT FROM follow_up WHERE kind = 'turn' AND follow_up.pid = process.pid)
+            AND NOT EXISTS (SELECT FROM entity_turn ahead JOIN entity_turn own USING (tenant, service, entity_type, entity_id)
+                WHERE own.pid = process.pid AND ahead.pid < own.pid)""",
     "waiting_will_be_woken": """
         SELECT pid FROM process WHERE state = 'WAITING' AND (waiting IS NULL
             OR (waiting::jsonb ? 'until' OR waiting::jsonb ? 'timeout') AND wake_at IS NULL
@@ -105,6 +108,29 @@ CHECKS = {
         UNION ALL SELECT process.pid FROM process CROSS JOIN unnest(after) AS before
             LEFT JOIN dependency ON dependency.pid = process.pid AND dependency.after_pid = before
             WHERE dependency.pid IS NULL""",
+    "entity_references_match": """
+        SELECT coalesce(told.pid, kept.pid) FROM (
+            SELECT pid, tenant, each ->> 0 AS type, each ->> 1 AS id, each ->> 2 AS role
+            FROM process CROSS JOIN jsonb_array_elements(entities::jsonb) AS each WHERE entities IS NOT NULL
+        ) told FULL JOIN entity_reference kept USING (pid, tenant, type, id, role)
+        WHERE told.pid IS NULL OR kept.pid IS NULL""",
+    "who_has_a_turn_is_alive": """
+        SELECT coalesce(governed.pid, turn.pid) FROM (
+            SELECT pid, tenant, service, entity_type, entity_id FROM process
+            JOIN service_version v USING (tenant) WHERE v.name = service AND v.version = service_version
+                AND v.definition::jsonb ->> 'per_entity' <> 'parallel' AND entity_type IS NOT NULL AND state <> 'TERMINATED'
+        ) governed FULL JOIN entity_turn turn USING (tenant, service, entity_type, entity_id, pid)
+        WHERE governed.pid IS NULL OR turn.pid IS NULL""",
+    "one_at_a_time_on_an_entity": """
+        SELECT own.pid FROM entity_turn own JOIN process USING (pid)
+        JOIN service_version v ON (v.tenant, v.name, v.version) = (process.tenant, process.service, process.service_version)
+        JOIN LATERAL (SELECT max(ahead.pid) AS pid FROM entity_turn ahead WHERE ahead.pid < own.pid
+            AND (ahead.tenant, ahead.service, ahead.entity_type, ahead.entity_id)
+                = (own.tenant, own.service, own.entity_type, own.entity_id)) ahead ON ahead.pid IS NOT NULL
+        WHERE coalesce(nullif(state, 'SUSPENDED'), suspended_from) <> 'NEW'
+            OR v.definition::jsonb ->> 'per_entity' = 'reject'
+            OR v.definition::jsonb ->> 'per_entity' = 'replace' AND NOT EXISTS (
+                SELECT FROM follow_up WHERE kind = 'replace' AND follow_up.pid = own.pid)""",
 }
 
 

@@ -17,7 +17,7 @@ from kernel_runtime.pipeline import Pipeline
 from process_svc.handlers.bodies import Tick
 from process_svc.handlers.work import unpacked
 from process_svc.store import follow_ups as store
-from process_svc.store.follow_ups import JOIN, FollowUp
+from process_svc.store.follow_ups import JOIN, TURN, FollowUp
 from process_svc.store.processes import due
 from process_svc.wire import SOURCE
 
@@ -80,8 +80,8 @@ def follow_up(body: FollowUp) -> Command:
 
 def parts(found: Sequence[FollowUp]) -> list[list[Command]]:
     """What may be carried out in one transaction each: those that touch many relatives alone."""
-    light = [follow_up(each) for each in found if each.kind == JOIN]
-    heavy = [[follow_up(each)] for each in found if each.kind != JOIN]
+    light = [follow_up(each) for each in found if each.kind in (JOIN, TURN)]
+    heavy = [[follow_up(each)] for each in found if each.kind not in (JOIN, TURN)]
     return [light, *heavy] if light else heavy
 
 

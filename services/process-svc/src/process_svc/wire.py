@@ -9,6 +9,7 @@ import orjson
 from kernel_contracts import message_types as types
 from kernel_contracts.base import iso_duration
 from kernel_contracts.envelope import CONTENT_TYPE, SPEC_VERSION
+from kernel_contracts.process import SUBJECT
 from kernel_contracts.topics import DEFINITIONS, PROCESS_EVENTS
 from kernel_contracts.vocabulary import Give, ProcessState
 from kernel_runtime.command import Cause, Command, Message, message
@@ -55,6 +56,16 @@ def _entity(process: Process) -> dict[str, str | None] | None:
     return None if process.entity_type is None else {"type": process.entity_type, "id": process.entity_id}
 
 
+def _entities(process: Process) -> list[dict[str, str | None]]:
+    """All that it is about, the subject first."""
+    found: list[dict[str, str | None]] = []
+    if process.entity_type is not None:
+        found.append({"type": process.entity_type, "id": process.entity_id, "role": SUBJECT})
+    return found + [
+        {"type": each.type, "id": each.id, "role": each.role, "access": each.access} for each in process.entities
+    ]
+
+
 def _duration(seconds: float | None) -> str | None:
     return None if seconds is None else iso_duration(timedelta(seconds=seconds))
 
@@ -69,6 +80,7 @@ def pcb(process: Process) -> dict[str, Any]:
         "service": process.service,
         "service_version": process.service_version,
         "entity": _entity(process),
+        "entities": _entities(process),
         "operator": process.operator,
         "assigned": process.assigned,
         "priority": process.priority,
@@ -148,6 +160,8 @@ def _body(entry: Entry, at: datetime, by: str, demands: bytes | None) -> bytes:
         body["outcome"] = process.outcome
     if process.entity_type is not None:
         body["entity"] = _entity(process)
+    if process.entities:
+        body["entities"] = _entities(process)
     if process.after:
         body["after"] = process.after
     if entry.dispatch_id is not None:

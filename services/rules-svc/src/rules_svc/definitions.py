@@ -179,6 +179,11 @@ def _shaped(do: Do, arguments: Mapping[str, Any]) -> dict[str, Any]:
         entity = shaped.get("entity")
         if isinstance(entity, dict):
             shaped["entity"] = {name: _name(value) for name, value in entity.items()}
+        if isinstance(shaped.get("entities"), list):
+            shaped["entities"] = [
+                {name: _name(value) for name, value in each.items()} if isinstance(each, dict) else each
+                for each in shaped["entities"]
+            ]
         if "after" in shaped and not isinstance(shaped["after"], list):
             shaped["after"] = [shaped["after"]]
     return shaped

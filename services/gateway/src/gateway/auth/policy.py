@@ -76,6 +76,7 @@ POLICY: Mapping[str, Rule] = {
     "GET /v1/checkpoints": Rule(_ALL),
     "GET /v1/checkpoints/{number}": Rule(_ALL),
     "GET /v1/checkpoints/{number}/heads": Rule(_AUDIT),
+    "GET /v1/entities/{type}/{id}": Rule(_ALL),
     "GET /v1/incidents": Rule(_ALL),
     "POST /v1/incidents/{id}/resolve": Rule(_DRIVE),
     "POST /v1/incidents:resolve": Rule(_DRIVE),

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from kernel_contracts.base import Command, Event, JsonObject, Time
-from kernel_contracts.process import CreateProcess, Entity, ProcessFailure, WaitingFor
+from kernel_contracts.process import CreateProcess, Entity, EntityTold, ProcessFailure, WaitingFor
 from kernel_contracts.vocabulary import Outcome, ProcessState
 from pydantic import ConfigDict, Field
 
@@ -16,6 +16,7 @@ class Process(Event):
     service: str
     service_version: int
     entity: Entity | None = None
+    entities: list[EntityTold] = []
     operator: str | None = None
     priority: int
     state: ProcessState
@@ -38,6 +39,50 @@ class Process(Event):
     incident: int | None = None
     waiting_for: WaitingFor | None = None
     can: list[str] = []
+
+
+class EntityService(Event):
+    """How many processes of one service an entity has."""
+
+    service: str
+    alive: int
+    ended: int
+
+
+class EntityRelation(Event):
+    """How two processes hang together: `of` is the parent of `pid`, or what `pid` comes after."""
+
+    pid: int
+    kind: Literal["parent", "after"]
+    of: int
+
+
+class EntityOperator(Event):
+    """Who runs which of them."""
+
+    operator: str
+    running: list[int]
+
+
+class EntityEnded(Event):
+    """Processes that have ended, newest first."""
+
+    items: list[Process]
+    next: str | None = None
+
+
+class EntityView(Event):
+    """All processes that are about one entity. `roles`: as what they know it; `alive` has 500 at most, `states` counts all."""
+
+    entity: Entity
+    roles: dict[str, int]
+    states: dict[ProcessState, int]
+    outcomes: dict[Outcome, int]
+    services: list[EntityService]
+    alive: list[Process]
+    ended: EntityEnded
+    relations: list[EntityRelation]
+    operators: list[EntityOperator]
 
 
 class HistoryEntry(Event):

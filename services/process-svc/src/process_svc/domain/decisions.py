@@ -17,6 +17,7 @@ from process_svc.domain.steps import (
     failed,
     followed,
     illegal,
+    in_its_way,
     left,
     never,
     ready,
@@ -170,6 +171,8 @@ def rollback(process: Process, context: str, now: datetime, reason: str | None, 
     """To READY or SUSPENDED with an older context, as a new version; everything that it holds is given back."""
     if not legal(CommandName.ROLLBACK, process.state, process.outcome):
         return illegal(process, CommandName.ROLLBACK)
+    if process.ahead is not None:
+        return in_its_way(process, CommandName.ROLLBACK)
     back = step(
         process,
         READY if resume else SUSPENDED,
@@ -211,7 +214,7 @@ def retry(
         done = predecessors(process, outcomes)
         if done is Gate.NEVER:
             return Refusal("Can never be satisfied", never(process, outcomes), state=process.state)
-        if done is Gate.CLOSED or window(process, now) is not Gate.OPEN:
+        if done is Gate.CLOSED or window(process, now) is not Gate.OPEN or process.ahead is not None:
             entry = left(process, CommandName.RETRY, NEW, "created", reason, **changes)
             return with_context(Change([entry], resolved="retry"), process, context)
     else:

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from kernel_contracts.vocabulary import AfterMode, AfterOn, CommandName, Give, OnTimeout, Outcome, ProcessState
+from kernel_contracts.vocabulary import (
+    AfterMode,
+    AfterOn,
+    CommandName,
+    EntityAccess,
+    Give,
+    OnTimeout,
+    Outcome,
+    ProcessState,
+)
 
 INLINE: Final = 16 * 1024
 """A context up to this size is read with its process in any case, and travels with its events."""
@@ -22,6 +31,16 @@ class Waiting:
     children_count: int | None = None
     timeout: datetime | None = None
     on_timeout: OnTimeout = OnTimeout.WAKE
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A further entity that a process is about."""
+
+    type: str
+    id: str
+    role: str
+    access: EntityAccess
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,10 @@ class Process:
     """The id of the command that ended it: by it the same one again is known."""
     journal_hash: bytes | None = None
     """Of its newest journal row (see `ledger`); None where that was written before rows were chained."""
+    entities: tuple[Reference, ...] = ()
+    """Beyond that of `entity_type` and `entity_id`."""
+    ahead: int | None = None
+    """Who is in its way on its entity, where the service lets one at a time work on it; found when it is loaded."""
 
     def but(self, **changes: Any) -> "Process":
         """A copy with these members changed; `dataclasses.replace` takes many times as long."""

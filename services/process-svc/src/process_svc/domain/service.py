@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from kernel_contracts.vocabulary import EntityAccess, OnExhausted, OnParentClose, ServiceKind, SuspendedEvents
+from kernel_contracts.vocabulary import (
+    EntityAccess,
+    OnExhausted,
+    OnParentClose,
+    PerEntity,
+    ServiceKind,
+    SuspendedEvents,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Service:
     on_exhausted: OnExhausted
     on_parent_close: OnParentClose
     events: SuspendedEvents
+    per_entity: PerEntity = PerEntity.PARALLEL
 
 
 def backoff(service: Service, attempt: int) -> timedelta:

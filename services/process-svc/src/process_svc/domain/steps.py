@@ -118,6 +118,17 @@ def raised(process: Process, command: CommandName, error: Error, reason: str, no
     return Change([entry], incident={"type": error.code, "error": error.as_dict()})
 
 
+def in_its_way(process: Process, command: CommandName) -> Refusal:
+    """Another process of the service has the entity."""
+    return Refusal(
+        "Entity is taken",
+        f"Process {process.ahead} of the service {process.service} works on {process.entity_type} {process.entity_id}, or"
+        f" comes first there: {command} of process {process.pid} has to wait until it has ended.",
+        state=process.state,
+        allowed=tuple(allowed(process.state, process.outcome, process.incident)),
+    )
+
+
 def never(process: Process, outcomes: Outcomes) -> str:
     """What is said where its predecessors can never be satisfied."""
     return f"It can never start: {unmet(process, outcomes)}."
@@ -132,7 +143,7 @@ def admitted(process: Process, outcomes: Outcomes, now: datetime) -> Change | No
     if done is Gate.NEVER:
         error = Error(ErrorClass.BUSINESS, "unsatisfiable", never(process, outcomes))
         return raised(process, CommandName.SUSPEND, error, error.message, now)
-    if opened is Gate.CLOSED or done is Gate.CLOSED:
+    if opened is Gate.CLOSED or done is Gate.CLOSED or process.ahead is not None:
         return None
     return Change([Entry(CommandName.ADMIT, "ready", ready(process, now), NEW)])
 

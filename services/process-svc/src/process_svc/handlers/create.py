@@ -7,18 +7,19 @@ from typing import Any
 import orjson
 from kernel_contracts.envelope import MAX_DEPTH
 from kernel_contracts.process import CreateProcess
-from kernel_contracts.vocabulary import ProcessState
+from kernel_contracts.vocabulary import PerEntity, ProcessState
 from kernel_runtime.command import Answer, Command, Result
 from kernel_runtime.problem import Problem, conflict, invalid, not_found
 
 from process_svc import wire
 from process_svc.domain import decisions, snapshots
 from process_svc.domain.permissions import may_create
-from process_svc.domain.process import Process, Refusal
+from process_svc.domain.process import Process, Reference, Refusal
 from process_svc.domain.service import Service
 from process_svc.handlers.answers import forbidden, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.work import Work
+from process_svc.store.follow_ups import REPLACE
 
 DONE = Answer()
 
@@ -71,10 +72,17 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
     context = stored(body.context, "context")
     if isinstance(context, Problem):
         return context
+    turns = work.turns
+    line = None if turns is None else turns.line(tenant, service, body.entity)
+    if line and service.per_entity is PerEntity.REJECT:
+        return _taken(service, body, line[0])
+    pid = work.memory.pids.next() if turns is None or line is None else turns.pid()
     try:
-        process = _new(work.memory.pids.next(), tenant, service, body, key_hash, context, parent, now)
+        process = _new(pid, tenant, service, body, key_hash, context, parent, now)
     except OverflowError:
         return too_far("")
+    if line:
+        process = process.but(ahead=line[-1])
     decided = decisions.create(process, work.outcomes, now)
     if isinstance(decided, Refusal):
         return problem(decided)
@@ -83,10 +91,21 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
     for each in before:
         if not each.has_dependents:
             work.note(each.pid, command, now, has_dependents=True)
+    if line and service.per_entity is PerEntity.REPLACE:
+        work.follow(REPLACE, pid, command.cause)
     made = work.apply(decided, command, now)
     if body.key is not None:
         work.keys[tenant, body.key] = made.pid
     return made, 201
+
+
+def _taken(service: Service, body: CreateProcess, pid: int) -> Problem:
+    assert body.entity is not None
+    return conflict(
+        "Entity is taken",
+        f"Process {pid} of the service {service.name} works on {body.entity.type} {body.entity.id}; one at a time may.",
+        pid=pid,
+    )
 
 
 def _fingerprint(body: CreateProcess) -> bytes:
@@ -214,4 +233,5 @@ def _new(
         has_children=False,
         has_dependents=False,
         ended_by=None,
+        entities=tuple(Reference(each.type, each.id, each.role, each.access) for each in body.entities),
     )

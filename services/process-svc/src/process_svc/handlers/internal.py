@@ -12,7 +12,7 @@ from process_svc.domain.process import Change, Process, Refusal
 from process_svc.handlers.bodies import FollowUp, Grant, Tick
 from process_svc.handlers.commands import children_done, resumed
 from process_svc.handlers.work import Work
-from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, PART, RESUME, SUSPEND
+from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, PART, REPLACE, RESUME, SUSPEND, TURN
 
 DONE = Answer()
 
@@ -63,11 +63,18 @@ def follow_up(work: Work, command: Command, now: datetime) -> Result:
     if body.kind == JOIN:
         _join(work, command, process, now)
         return DONE
+    if body.kind == TURN:
+        _admit(work, command, process, now)
+        return DONE
     relatives = work.relatives[body.id]
     for pid in relatives:
         relative = work.processes[pid]
         if relative.state is not ProcessState.TERMINATED:
-            _RELATIVE[body.kind](work, command, relative, now)
+            if body.kind == REPLACE:
+                reason = f"replaced by process {body.pid}"
+                _apply(work, command, decisions.cancel(relative, now, reason), now)
+            else:
+                _RELATIVE[body.kind](work, command, relative, now)
     if len(relatives) == PART:
         work.follow(body.kind, body.pid, command.cause, relatives[-1])
     return DONE

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import orjson
+from kernel_contracts.process import CreateProcess, Entity
 from kernel_contracts.vocabulary import Outcome
 from kernel_runtime.command import Cause, Command, Message
 from kernel_runtime.database import Connection
@@ -13,16 +14,18 @@ from kernel_runtime.problem import Problem
 from process_svc import catalog, wire
 from process_svc.domain import decisions, ledger
 from process_svc.domain.process import Change, Entry, Process, wake_at
+from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
 from process_svc.domain.states import NEW, READY, TERMINATED
 from process_svc.handlers import journal
 from process_svc.handlers.job_work import JobWork
 from process_svc.handlers.touch import Touched, touched
+from process_svc.handlers.turns import Turns
 from process_svc.memory import Memory
 from process_svc.store import follow_ups, incidents
 from process_svc.store import processes as store
 from process_svc.store import services as service_store
-from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, FollowUp
+from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, TURN, FollowUp
 from process_svc.store.incidents import Incident
 from process_svc.store.processes import JournalRow
 from process_svc.store.services import StoredService
@@ -73,6 +76,8 @@ class Work:
         self._follow: dict[tuple[str, int, int], Cause] = {}
         self._told: list[FollowUp] = []
         self._time: tuple[datetime | None, str, str] = (None, "", "")
+        self.turns: Turns | None = None
+        """Where a service of the batch says what becomes of a further process on an entity."""
         self._now: datetime | None = None
 
     # Before the decisions
@@ -105,6 +110,9 @@ class Work:
                 wanted.add((tenant, body.service, body.service_version))
         if missing := self.memory.catalog.missing(wanted):
             self.memory.catalog.keep(await service_store.versions(connection, missing))
+        if self.memory.catalog.governs:
+            service_of = lambda process: self.entry(process).service  # noqa: E731
+            self.turns = await Turns.taken(connection, processes, service_of, self._wanted(found.creates))
 
     async def _take_follow_ups(self, connection: Connection, found: Touched) -> None:
         self.taken = await follow_ups.take(connection, [each.id for each in found.follow_ups])
@@ -155,6 +163,14 @@ class Work:
         if open_ones := [each.incident for each in self.processes.values() if each.incident is not None]:
             self.incidents |= await incidents.found(connection, open_ones)
 
+    def _wanted(self, creates: Iterable[tuple[str, CreateProcess]]) -> Iterable[tuple[str, Service, Entity | None]]:
+        """The services that these name, where there are such."""
+        for tenant, body in creates:
+            latest = self.latest.get((tenant, body.service), 0)
+            version = body.service_version or latest
+            if 1 <= version <= latest:
+                yield tenant, self.definition(tenant, body.service, version).service, body.entity
+
     # While it is decided
 
     def entry(self, process: Process) -> catalog.Entry:
@@ -190,6 +206,8 @@ class Work:
             self._new_context[pid] = None
         self.processes[pid] = after
         self.outcomes[pid] = after.outcome
+        if self.turns is not None:
+            self._take_turn(self.turns, before, after, command.cause)
         if after.state is TERMINATED:
             self._ended(after, command.cause)
         elif before is None and after.parent is not None and (family := self.families.get(after.parent)) is not None:
@@ -240,6 +258,14 @@ class Work:
         if process.has_dependents:
             self.follow(ADMIT, process.pid, cause)
 
+    def _take_turn(self, turns: Turns, before: Process | None, after: Process, cause: Cause) -> None:
+        service = self.entry(after).service
+        if after.state is not TERMINATED:
+            if (before is None or before.state is TERMINATED) and turns.enter(after, service):
+                self.follow(TURN, after.pid, cause)
+        elif (following := turns.leave(after, service)) is not None:
+            self.follow(TURN, following, cause)
+
     def follow(self, kind: str, pid: int, cause: Cause, position: int = 0) -> None:
         """To be carried out for the relatives of `pid` after this batch; once for all that has happened in it."""
         self._follow[kind, pid, position] = cause
@@ -287,6 +313,8 @@ class Work:
         )
         await store.write_journal(connection, self._journal)
         await store.write_snapshots(connection, self._snapshots)
+        if self.turns is not None:
+            await self.turns.save(connection)
         if self._opened:
             await incidents.open_all(connection, list(self._opened.values()))
         if self._resolved:

@@ -4,7 +4,7 @@ from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
 from starlette.routing import BaseRoute
 
-from process_svc.http import checks, commands, incidents, jobs, ledger, operators, reads, services
+from process_svc.http import checks, commands, entities, incidents, jobs, ledger, operators, reads, services
 from process_svc.settings import Settings
 
 
@@ -13,6 +13,7 @@ def routes(database: Database, pipeline: Pipeline, settings: Settings) -> list[B
         *services.routes(database, pipeline),
         *commands.routes(pipeline),
         *reads.routes(database, settings.tree_limit),
+        *entities.routes(database),
         *incidents.routes(database, pipeline),
         *jobs.routes(database, pipeline),
         *operators.routes(database),

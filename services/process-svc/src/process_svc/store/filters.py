@@ -50,9 +50,12 @@ class Filter:
         return " AND ".join(self.clauses)
 
 
-_TEXTS: Final[Mapping[str, str]] = {
-    name: name for name in ("service", "operator", "assigned", "queue", "entity_type", "entity_id", "key")
+_TEXTS: Final[Mapping[str, str]] = {name: name for name in ("service", "operator", "assigned", "queue", "key")}
+_ENTITY: Final[Mapping[str, tuple[str, str]]] = {
+    "entity_type": ("entity_type = ANY({}::text[])", "type = ANY({}::text[])"),
+    "entity_id": ("entity_id = ANY({}::text[])", "id = ANY({}::text[])"),
 }
+"""As the subject, and as a further reference."""
 _NUMBERS: Final[Mapping[str, str]] = {
     "pid": "pid = ANY({}::bigint[])",
     "parent": "parent = ANY({}::bigint[])",
@@ -71,6 +74,7 @@ _INCIDENT: Final[Mapping[str, str]] = {"incident_type": "type", "assignee": "ass
 NAMES: Final = (
     *("state", "not_state", "outcome", "has_incident", "q"),
     *_TEXTS,
+    *_ENTITY,
     *_NUMBERS,
     *_TIMES,
     *_INCIDENT,
@@ -108,7 +112,9 @@ def parsed(given: Iterable[tuple[str, str]], tenant: str, where: str = "/query")
             raise wrong("query", "the character U+0000 can't be searched for", where)
         by_name.setdefault(name, []).append(value)
     for name, values in by_name.items():
-        _add(found, name, values, where)
+        if name not in _ENTITY:
+            _add(found, name, values, where)
+    _about(found, {name: by_name[name] for name in _ENTITY if name in by_name})
     wanted = _states("state", by_name, where)
     refused = _states("not_state", by_name, where)
     if wanted or refused:
@@ -118,6 +124,20 @@ def parsed(given: Iterable[tuple[str, str]], tenant: str, where: str = "/query")
         else:
             found.clauses.append("false")
     return found
+
+
+def _about(found: Filter, entity: Mapping[str, list[str]]) -> None:
+    """Any reference counts. Each branch has an index of its own; the array is made once."""
+    if not entity:
+        return
+    own, other = (" AND ".join(_ENTITY[name][place] for name in entity) for place in (0, 1))
+    values = list(entity.values())
+    found.add(
+        f"({own} OR pid = ANY (ARRAY(SELECT pid FROM entity_reference WHERE tenant = {{}} AND {other})))",
+        *values,
+        found.tenant,
+        *values,
+    )
 
 
 def _states(name: str, by_name: Mapping[str, list[str]], where: str) -> list[str]:

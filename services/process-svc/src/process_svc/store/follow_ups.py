@@ -14,7 +14,10 @@ PART = 200
 
 
 class FollowUp(NamedTuple):
-    """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, seen from `pid`. `cause` is JSON."""
+    """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, TURN, REPLACE, seen from `pid`. `cause` is JSON.
+
+    TURN: its entity is free for it; REPLACE: those of its service that came before it on its entity are to end.
+    """
 
     id: int
     kind: str
@@ -24,6 +27,7 @@ class FollowUp(NamedTuple):
 
 
 JOIN, CLOSE, ADMIT, SUSPEND, RESUME = "join", "close", "admit", "suspend", "resume"
+TURN, REPLACE = "turn", "replace"
 
 # Relatives are found before they are locked: whatever may be of interest by then is among them. A successor that is
 # SUSPENDED here may be on its way back to NEW, in a transaction that did not see its predecessor's end.
@@ -47,6 +51,16 @@ CROSS JOIN LATERAL (
     WHERE dependency.after_pid = wanted.pid AND dependency.pid > wanted.position AND process.state IN ('NEW', 'SUSPENDED')
     ORDER BY dependency.pid LIMIT $4) relative
 """
+_EARLIER = """
+SELECT wanted.id, relative.pid FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS wanted (id, pid, position)
+JOIN process newer ON newer.pid = wanted.pid
+CROSS JOIN LATERAL (
+    SELECT turn.pid FROM entity_turn turn
+    WHERE (turn.tenant, turn.service, turn.entity_type, turn.entity_id)
+        = (newer.tenant, newer.service, newer.entity_type, newer.entity_id)
+        AND turn.pid > wanted.position AND turn.pid < wanted.pid
+    ORDER BY turn.pid LIMIT $4) relative
+"""
 
 
 async def add(connection: Connection, new: Sequence[tuple[str, int, int, str]]) -> list[FollowUp]:
@@ -64,7 +78,7 @@ async def take(connection: Connection, ids: Iterable[int]) -> set[int]:
 async def relatives(connection: Connection, wanted: Sequence[FollowUp]) -> dict[int, list[int]]:
     """id of the follow-up -> pids of the relatives that it is for, in their order, PART at most."""
     found: dict[int, list[int]] = {each.id: [] for each in wanted}
-    for sql, kinds in ((_CHILDREN, (CLOSE, SUSPEND, RESUME)), (_DEPENDENTS, (ADMIT,))):
+    for sql, kinds in ((_CHILDREN, (CLOSE, SUSPEND, RESUME)), (_DEPENDENTS, (ADMIT,)), (_EARLIER, (REPLACE,))):
         some = [(each.id, each.pid, each.position) for each in wanted if each.kind in kinds]
         if some:
             for row in await connection.fetch(sql, *zip(*some, strict=True), PART):

@@ -11,14 +11,14 @@ from kernel_runtime.inbox import AlreadyDoneError
 
 from process_svc.domain.process import Process
 from process_svc.domain.snapshots import Snapshot
-from process_svc.store import rows
+from process_svc.store import entities, rows
 
 _LOCK = f"""
 SELECT {rows.select("pid = ANY($2::bigint[])")} FROM process WHERE pid = ANY($1::bigint[]) ORDER BY pid FOR UPDATE
 """
 
 
-_COLUMNS = (*rows.FIXED, *rows.MOVING, *rows.COMPUTED, *rows.CONTEXT, "after")
+_COLUMNS = (*rows.FIXED, *rows.MOVING, *rows.COMPUTED, *rows.CONTEXT, "after", "entities")
 
 
 def _update(kind: str, columns: Iterable[str]) -> str:
@@ -135,6 +135,8 @@ async def insert(connection: Connection, processes: Sequence[Process], now: date
     links = sorted({(before, process.pid) for process in processes for before in process.after})
     if links:
         await connection.copy_records_to_table("dependency", records=links, columns=("after_pid", "pid"))
+    if any(process.entities for process in processes):
+        await entities.refer(connection, processes)
 
 
 async def update(

@@ -1,14 +1,14 @@
 """Processes as rows: which columns, in which order, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 import orjson
-from kernel_contracts.vocabulary import AfterMode, AfterOn, OnTimeout, Outcome, ProcessState
+from kernel_contracts.vocabulary import AfterMode, AfterOn, EntityAccess, OnTimeout, Outcome, ProcessState
 
-from process_svc.domain.process import INLINE, Process, Waiting, wake_at
+from process_svc.domain.process import INLINE, Process, Reference, Waiting, wake_at
 
 FIXED = (
     "pid",
@@ -29,7 +29,7 @@ FIXED = (
     "due",
     "expected_duration",
 )
-"""Set at creation; `after` besides, which is an array itself."""
+"""Set at creation; besides `after`, which is an array itself, and `entities`, which are JSON."""
 
 MOVING = (
     "version",
@@ -72,7 +72,7 @@ def select(whole: str) -> str:
     """The columns of `process`; a large context only where the SQL condition `whole` holds."""
     context = f"CASE WHEN octet_length(context) <= {INLINE} OR {whole} THEN context END AS context"
     rest = [name for name in CONTEXT if name != "context"]
-    return ", ".join([*FIXED, "after", *MOVING, "waiting", *rest, context])
+    return ", ".join([*FIXED, "after", "entities", *MOVING, "waiting", *rest, context])
 
 
 _fixed = attrgetter(*FIXED)
@@ -81,9 +81,10 @@ _context = attrgetter(*CONTEXT)
 
 
 def inserted(process: Process, now: datetime) -> tuple[Any, ...]:
-    """In the order FIXED, MOVING, COMPUTED, CONTEXT, `after`."""
+    """In the order FIXED, MOVING, COMPUTED, CONTEXT, `after`, `entities`."""
     after = process.after or None
-    return (*_fixed(process), *_moving(process), *_computed(process, now), *_context(process), after)
+    entities = _references_text(process.entities) if process.entities else None
+    return (*_fixed(process), *_moving(process), *_computed(process, now), *_context(process), after, entities)
 
 
 def moved(process: Process, now: datetime) -> tuple[Any, ...]:
@@ -116,6 +117,8 @@ def process(row: Mapping[str, Any]) -> Process:
     members["after"] = () if after is None else tuple(after)
     members["after_mode"] = _MODES[members["after_mode"]]
     members["after_on"] = _ENDS[members["after_on"]]
+    entities = members["entities"]
+    members["entities"] = () if entities is None else _references(entities)
     if outcome is not None:
         members["outcome"] = _OUTCOMES[outcome]
     if waiting is not None:
@@ -140,3 +143,11 @@ def _waiting(text: str) -> Waiting:
         found["children_mode"] = AfterMode(found["children_mode"])
     found["on_timeout"] = OnTimeout(found["on_timeout"])
     return Waiting(**found)
+
+
+def _references_text(found: Iterable[Reference]) -> str:
+    return orjson.dumps([[each.type, each.id, each.role, each.access] for each in found]).decode()
+
+
+def _references(text: str) -> tuple[Reference, ...]:
+    return tuple(Reference(type, id, role, EntityAccess(access)) for type, id, role, access in orjson.loads(text))
