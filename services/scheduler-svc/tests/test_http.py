@@ -71,8 +71,8 @@ async def test_queues_are_listed_by_name_page_by_page(service: Service) -> None:
 
 async def test_what_is_not_there_or_wrong_is_refused(service: Service) -> None:
     for body, pointer in (
-        ({"policy": "fair"}, "/policy"),
-        ({"policy": "weighted", "weights": {"a": 1}}, "/policy"),
+        ({"policy": "fair", "weights": {"a": 1}}, "/weights"),
+        ({"policy": "sjf", "ageing": {"factor": -1}}, "/ageing/factor"),
         ({"policy": "random"}, "/policy"),
         ({"dispatch": "pull"}, "/dispatch"),
         ({"preemption": True}, "/preemption"),
@@ -100,11 +100,11 @@ async def test_a_set_of_queues_is_checked_and_applied_as_one(service: Service) -
     wanted = {"queues": {"a": {}, "b": {"paused": True}, "c": {"policy": "fifo"}}}
     expected = {"created": ["queue/c"], "changed": ["queue/b"], "unchanged": ["queue/a"]}
     assert (await service.call("POST", "/v1/queues:check", wanted)).json() == expected
-    bad = {"queues": {"x": {}, "y": {"policy": "fair"}}}
+    bad = {"queues": {"x": {}, "y": {"policy": "fair", "weights": {"a": 2}}}}
     for verb in ("check", "apply"):
         refused = await service.call("POST", f"/v1/queues:{verb}", bad)
         assert refused.status_code == 422
-        assert refused.json()["errors"][0]["pointer"] == "/queues/y/policy"
+        assert refused.json()["errors"][0]["pointer"] == "/queues/y/weights"
     assert (await service.call("GET", "/v1/queues/x")).status_code == 404
     assert (await service.call("POST", "/v1/queues:apply", wanted)).json() == expected
     assert (await service.call("POST", "/v1/queues:apply", wanted)).json()["unchanged"] == [
@@ -149,6 +149,7 @@ async def test_why_it_waits(service: Service, others: Others) -> None:
 
     assert (await why(1))["state"] == "RUNNING"
     third = await why(3)
+    assert third["factors"] == {"priority": 50, "age": third["factors"]["age"]}  # type: ignore[index]
     assert (third["state"], third["reason"], third["position"]) == ("READY", "no_capacity", 2)
     assert third["blockers"] == [
         {

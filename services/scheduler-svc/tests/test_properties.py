@@ -5,8 +5,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kernel_contracts.vocabulary import QueuePolicy
 from scheduler_svc.domain.demands import Demand, Need, Skill
-from scheduler_svc.domain.order import ORDERS
+from scheduler_svc.domain.order import Ageing, order_of
 from scheduler_svc.domain.planning import plan
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.state import State
@@ -131,7 +132,7 @@ class Story:
         name = ("default", "q1")[a % 2]
         known = self.world.state.queues.get(("main", name))
         version = 1 if known is None else known.version + 1
-        self.world.queue(version, name, list(ORDERS)[b % 4], limit=c if c % 3 else None, paused=c == 9)
+        self.world.queue(version, name, list(QueuePolicy)[b % 6], limit=c if c % 3 else None, paused=c == 9)
 
     def _move(self, a: int, b: int, c: int) -> None:
         if ready := self._items(ItemState.READY):
@@ -228,7 +229,8 @@ def test_of_those_alike_the_first_in_order_goes_first(actions: list[Any]) -> Non
 @given(st.lists(st.builds(item, st.integers(1, 30), priority=st.integers(0, 3), ready=st.integers(0, 3)), max_size=12))
 def test_orders_are_total(items: list[Item]) -> None:
     unique = list({each.pid: each for each in items}.values())
-    for order in ORDERS.values():
+    for policy in QueuePolicy:
+        order = order_of(policy, Ageing())
         keys = [order(each) for each in unique]
         assert len(set(keys)) == len(keys)
         assert [key[-1] for key in sorted(keys)] == [each.pid for each in sorted(unique, key=order)]

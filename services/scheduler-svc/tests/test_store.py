@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from kernel_contracts.scheduler import QueueDefinition
+from kernel_contracts.vocabulary import QueuePolicy
 from scheduler_svc import fsck
-from scheduler_svc.domain.order import ORDERS
+from scheduler_svc.domain.order import Ageing, order_of
 from scheduler_svc.domain.planning import plan
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.state import State
@@ -46,6 +47,8 @@ async def save(connection: asyncpg.Connection, state: State) -> None:
     async with connection.transaction():
         await planner.save_items(connection, changes)
         await planner.save_resources(connection, changes)
+        if changes.learnt:
+            await planner.save_durations(connection, changes)
     for each in changes.items.values():
         each.stored = True
     for resource in changes.resources.values():
@@ -62,7 +65,7 @@ def image(state: State) -> list[object]:
     items: list[object] = [
         (i.pid, i.queue, i.version, i.latest, i.priority, i.ready_at, i.not_after, i.due, i.expected, i.state, i.attempt,
          i.dispatch_id, i.proposed_at, i.candidates, sorted(i.held.items()), i.denials, i.reason, i.retry_at,
-         i.demands.source, sorted((r.id, u) for r, u in i.reserved))
+         i.demands.source, sorted((r.id, u) for r, u in i.reserved), i.tries, i.previous, i.tag)
         for _, i in sorted(state.items.items())
     ]  # fmt: skip
     resources: list[object] = [
@@ -83,13 +86,17 @@ def image(state: State) -> list[object]:
         for _, r in sorted(state.resources.items())
         if r.version or r.outstanding
     ]
-    return items + resources
+    steps: list[object] = [(*place, known.count, known.mean) for place, known in state.durations.steps.items()]
+    return items + resources + sorted(steps, key=str)
 
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_what_is_saved_step_by_step_is_the_state(connection: asyncpg.Connection, seed: int) -> None:
     rng = random.Random(seed)
     world = World()
+    policy = list(QueuePolicy)[seed % 6]
+    world.queue(1, policy=policy)
+    await queues.save(connection, [queues.StoredQueue("main", "default", 1, QueueDefinition(policy=policy))])
     world.person("anna", "clerk", dutch=2)
     world.person("bert", "clerk", "porter", capacity=2)
     world.define(Owned("hall", "room", labels={"size": "big"}))
@@ -135,21 +142,23 @@ async def test_what_is_saved_step_by_step_is_the_state(connection: asyncpg.Conne
     assert [(each.dispatch_id, each.candidates) for each in plan(fresh, world.now)] == expected
 
 
-@pytest.mark.parametrize("policy", list(ORDERS))
-async def test_positions_in_sql_are_those_of_the_domain(connection: asyncpg.Connection, policy: str) -> None:
+@pytest.mark.parametrize("policy", list(QueuePolicy))
+async def test_positions_in_sql_are_those_of_the_domain(connection: asyncpg.Connection, policy: QueuePolicy) -> None:
     rng = random.Random(5)
     world = World()
+    world.queue(1, policy=policy)
     for pid in range(1, 40):
         made = shaped(pid, 0, priority=rng.randrange(3), ready=rng.randrange(3), due=rng.choice([None, 1, 2]))
         made.expected = rng.choice([None, 1.0, 2.5])
         world.arrive(made)
     await save(connection, world.state)
-    await queues.save(connection, [queues.StoredQueue("main", "default", 1, QueueDefinition(policy=policy))])  # type: ignore[arg-type]
-    in_order = sorted(world.state.items.values(), key=ORDERS[policy])  # type: ignore[index]
+    await queues.save(connection, [queues.StoredQueue("main", "default", 1, QueueDefinition(policy=policy))])
+    in_order = sorted(world.state.items.values(), key=order_of(policy, Ageing()))
     for place, each in enumerate(in_order, 1):
         found = await reading.why(connection, "main", each.pid)
         assert found is not None
         assert found.position == place
+        assert found.factors or policy is QueuePolicy.EDF
 
 
 async def test_waits_of_two_planners_in_a_minute_add_up(connection: asyncpg.Connection) -> None:

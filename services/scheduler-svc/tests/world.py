@@ -12,6 +12,7 @@ from kernel_contracts.vocabulary import QueuePolicy
 from scheduler_svc.domain.demands import Demand, Demands, Need, Skill
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.held import missing
+from scheduler_svc.domain.order import STANDARD, Ageing
 from scheduler_svc.domain.planning import Placement, plan
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.resources import Resource, eligible
@@ -45,12 +46,13 @@ def item(
     due: float | None = None,
     expected: float | None = None,
     not_after: float | None = None,
+    service: str = "service",
 ) -> Item:
     return Item(
         pid,
         TENANT,
         queue,
-        "service",
+        service,
         version,
         priority,
         START + timedelta(seconds=ready),
@@ -126,8 +128,14 @@ class World:
         policy: str = "priority",
         limit: int | None = None,
         paused: bool = False,
+        weights: dict[str, float] | None = None,
+        ageing: Ageing = STANDARD,
+        backfill: bool = False,
     ) -> None:
-        self.state.define(QueueSettings(TENANT, name, version, QueuePolicy(policy), limit, paused))
+        shares = tuple(sorted((weights or {}).items()))
+        self.state.define(
+            QueueSettings(TENANT, name, version, QueuePolicy(policy), limit, paused, shares, ageing, backfill)
+        )
 
     def arrive(self, new: Item) -> Item:
         self.versions[new.pid] = new.version
@@ -207,12 +215,12 @@ class World:
 
     def end(self, pid: int) -> None:
         self.versions[pid] += 2
-        self.state.left(pid, self.versions[pid], ended=True)
+        self.state.left(pid, self.versions[pid], self.now, ended=True)
         self.give(pid, all=True)
 
     def wait(self, pid: int) -> None:
         self.versions[pid] += 2
-        self.state.left(pid, self.versions[pid])
+        self.state.left(pid, self.versions[pid], self.now)
         self.give(pid, all=False)
 
     def again(self, old: Item) -> None:
@@ -272,7 +280,10 @@ class World:
         """A state made of what is stored of this one."""
         fresh = State()
         for (tenant, name), queue in sorted(self.state.queues.items()):
-            fresh.define(QueueSettings(tenant, name, queue.version, queue.policy, queue.limit, queue.paused))
+            settings = (queue.policy, queue.limit, queue.paused, queue.given_weights, queue.ageing, queue.backfill)
+            fresh.define(QueueSettings(tenant, name, queue.version, *settings))
+        for (tenant, step), known in self.state.durations.steps.items():
+            fresh.restore_duration(tenant, step, copy.copy(known))
         for resource in self.state.resources.values():
             if resource.version:
                 clone = Resource(resource.tenant, resource.id, resource.type)

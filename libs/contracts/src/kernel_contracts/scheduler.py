@@ -1,10 +1,11 @@
 """scheduler-svc: queues as they are defined and told."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
 
-from kernel_contracts.base import Command, Event, Name
+from kernel_contracts.base import Command, Duration, Event, Name
 from kernel_contracts.vocabulary import DispatchMode, QueuePolicy
 
 
@@ -16,11 +17,27 @@ class QueueLimits(Command):
     per_key: Annotated[int, Field(ge=1)] | None = None
 
 
+class QueueAgeing(Command):
+    """Of the policy `sjf`: a second of expected length stands back as long as `factor` seconds of waiting.
+
+    Never longer than `bound`: nothing is passed by what became READY more than that after it.
+    """
+
+    factor: Annotated[float, Field(ge=0, le=1e6)] = 480.0
+    bound: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3650))] = timedelta(days=4)
+
+
 class QueueDefinition(Command):
-    """A scheduling domain. Every process is in one; `default` exists without being defined."""
+    """A scheduling domain. Every process is in one; `default` exists without being defined.
+
+    `weights`: of the policy `weighted`, a service's share; one that is not named has 1. `backfill`: the first that finds no
+    room has it kept from when it is expected to come free, and others go in front only where they don't delay it.
+    """
 
     policy: QueuePolicy = QueuePolicy.PRIORITY
     weights: dict[Name, Annotated[float, Field(gt=0)]] = {}
+    ageing: QueueAgeing = QueueAgeing()
+    backfill: bool = False
     dispatch: DispatchMode = DispatchMode.PUSH
     preemption: bool = False
     limits: QueueLimits = QueueLimits()

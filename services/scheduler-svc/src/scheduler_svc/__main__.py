@@ -1,10 +1,14 @@
-"""`python -m scheduler_svc serve | migrate`."""
+"""`python -m scheduler_svc serve | migrate | contest ...`."""
 
 import sys
 from pathlib import Path
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["contest"]:
+        from scheduler_svc.simulation.command import main as contest
+
+        return contest(arguments[1:])
     from kernel_runtime import logs
 
     from scheduler_svc.settings import Settings

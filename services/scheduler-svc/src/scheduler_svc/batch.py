@@ -84,6 +84,8 @@ class Batch:
     async def save(self, connection: Connection) -> None:
         await store.save_items(connection, self._changes)
         await store.save_resources(connection, self._changes)
+        if self._changes.learnt:
+            await store.save_durations(connection, self._changes)
         if self._defined:
             await queues.save(connection, list(self._defined.values()))
         if self._memory.waits and time.monotonic() - self._memory.waits_saved > 1.0:

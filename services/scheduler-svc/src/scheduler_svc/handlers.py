@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kernel_contracts.scheduler import QueueDefinition
-from kernel_contracts.vocabulary import DispatchMode, ProcessState
+from kernel_contracts.vocabulary import DispatchMode, ProcessState, QueuePolicy
 from kernel_runtime.command import Answer, Command, Result, json_answer
 from kernel_runtime.pipeline import Handler
 from kernel_runtime.problem import Problem, invalid, pointer
 
 from scheduler_svc import metrics, wire
 from scheduler_svc.batch import Batch
-from scheduler_svc.domain.order import ORDERS
 from scheduler_svc.store.queues import StoredQueue
 
 DONE = Answer()
@@ -51,12 +50,14 @@ def runs(work: Batch, command: Command, now: datetime) -> Result:
 
 
 def left(work: Batch, command: Command, now: datetime) -> Result:
-    work.state.left(*command.body)
+    pid, version = command.body
+    work.state.left(pid, version, now)
     return DONE
 
 
 def ended(work: Batch, command: Command, now: datetime) -> Result:
-    work.state.left(*command.body, ended=True)
+    pid, version = command.body
+    work.state.left(pid, version, now, ended=True)
     return DONE
 
 
@@ -174,11 +175,8 @@ def apply_errors(definitions: Mapping[str, QueueDefinition]) -> list[tuple[str, 
 def not_yet(definition: QueueDefinition) -> list[tuple[str, str]]:
     """What a definition asks for that there is not yet: (pointer, message) each."""
     found: list[tuple[str, str]] = []
-    if definition.policy not in ORDERS:
-        there = ", ".join(ORDERS)
-        found.append(("/policy", f"The policy {definition.policy.value} comes later; there are {there}."))
-    if definition.weights:
-        found.append(("/weights", "Weights come later, with the policies fair and weighted."))
+    if definition.weights and definition.policy is not QueuePolicy.WEIGHTED:
+        found.append(("/weights", f"Weights are for the policy weighted; this one is {definition.policy.value}."))
     if definition.dispatch is not DispatchMode.PUSH:
         found.append(("/dispatch", f"Dispatch by {definition.dispatch.value} comes later; there is push."))
     if definition.preemption:

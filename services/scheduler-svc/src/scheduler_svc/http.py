@@ -120,6 +120,8 @@ def _why(found: reading.Why) -> dict[str, Any]:
             for blocker in explanation.blockers
         ],
         "eta": None,
+        "expected_duration": item.expected,
+        "factors": {factor.name: round(factor.value, 3) for factor in found.factors},
         "would_unblock": list(explanation.would_unblock),
         "queue": item.queue,
         "denials": item.denials,

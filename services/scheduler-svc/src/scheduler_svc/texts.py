@@ -6,10 +6,13 @@ from typing import Any
 
 import orjson
 from kernel_contracts import process
+from kernel_contracts.scheduler import QueueDefinition
 from kernel_contracts.vocabulary import Hold
 from pydantic import TypeAdapter
 
 from scheduler_svc.domain.demands import Demand, Demands, Held, Need
+from scheduler_svc.domain.facts import QueueSettings
+from scheduler_svc.domain.order import Ageing
 from scheduler_svc.domain.queues import Item
 
 _DEMANDS = TypeAdapter(list[process.Demand])
@@ -38,6 +41,20 @@ def _demand(told: process.Demand) -> Demand:
         tuple(sorted((skill.skill, skill.level) for skill in told.skills)),
     )
     return Demand(need, told.units, told.resource, told.hold is Hold.PROCESS)
+
+
+def settings_from(tenant: str, name: str, version: int, definition: QueueDefinition) -> QueueSettings:
+    return QueueSettings(
+        tenant,
+        name,
+        version,
+        definition.policy,
+        definition.limits.running,
+        definition.paused,
+        tuple(sorted(definition.weights.items())),
+        Ageing(definition.ageing.factor, definition.ageing.bound.total_seconds()),
+        definition.backfill,
+    )
 
 
 def utc(at: datetime | None) -> datetime | None:

@@ -19,7 +19,7 @@ from pydantic import Field
 from scheduler_svc.domain.demands import Demands, Skill
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.queues import Item
-from scheduler_svc.texts import demands_of, utc
+from scheduler_svc.texts import demands_of, settings_from, utc
 
 SOURCE = "/kernel/scheduler-svc"
 NO_DEMANDS = Demands.of(())
@@ -38,6 +38,7 @@ class ReadyEvent(Event):
     state: ProcessState
     service: str
     priority: Priority = 50
+    attempt: Count = 1
     queue: str = "default"
     at: Time
     ready_at: Time | None = None
@@ -112,7 +113,8 @@ def item_of(arrival: Arrival, tenant: str, cause: Cause) -> Item:
         demands=arrival.demands or NO_DEMANDS,
         not_after=utc(event.not_after),
         due=utc(event.due),
-        expected=None if event.expected_duration is None else event.expected_duration.total_seconds(),
+        tries=event.attempt,
+        expected=None if event.expected_duration is None else max(0.0, event.expected_duration.total_seconds()),
         cause=orjson.dumps((cause.message, cause.correlation, cause.depth, cause.traceparent)).decode(),
     )
 
@@ -140,10 +142,7 @@ def definition_of(told: resource.ResourceChanged, tenant: str) -> Definition:
 
 
 def settings_of(told: QueueChanged) -> QueueSettings:
-    definition = told.definition
-    return QueueSettings(
-        told.tenant, told.name, told.version, definition.policy, definition.limits.running, definition.paused
-    )
+    return settings_from(told.tenant, told.name, told.version, told.definition)
 
 
 def reason_of(denial: resource.ResourcesDenied) -> str:

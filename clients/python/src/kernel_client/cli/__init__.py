@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kernel_client.cli import bulk, dead_letters, design, ledger, output, platform, processes
+from kernel_client.cli import bulk, contest, dead_letters, design, ledger, output, platform, processes
 from kernel_client.cli import replay as replay_log
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (platform, processes, bulk, design, ledger, replay_log):
+for group in (platform, processes, bulk, design, ledger, replay_log, contest):
     group.add_to(app)
 app.add_typer(dead_letters.app, name="dlq")
 

@@ -147,7 +147,11 @@ class Eta(Event):
 
 
 class Why(Event):
-    """Why a process does not run, or what it is doing; `would_unblock` says what would change that."""
+    """Why a process does not run, or what it is doing; `would_unblock` says what would change that.
+
+    `factors`: what its place in line is made of, by name; in seconds (the priority in points). Their sum decides, the higher
+    the sooner. `expected_duration`: seconds, declared or learnt.
+    """
 
     state: ProcessState
     reason: str
@@ -155,6 +159,8 @@ class Why(Event):
     blockers: list[WhyBlocker] = []
     eta: Eta | None = None
     would_unblock: list[Any] = []
+    factors: dict[str, float] = {}
+    expected_duration: float | None = None
 
 
 class Incident(Event):

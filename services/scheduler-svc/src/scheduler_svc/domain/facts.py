@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from kernel_contracts.vocabulary import QueuePolicy
 
 from scheduler_svc.domain.demands import Skill
+from scheduler_svc.domain.order import STANDARD, Ageing
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,6 @@ class QueueSettings:
     policy: QueuePolicy = QueuePolicy.PRIORITY
     limit: int | None = None
     paused: bool = False
+    weights: tuple[tuple[str, float], ...] = ()
+    ageing: Ageing = STANDARD
+    backfill: bool = False

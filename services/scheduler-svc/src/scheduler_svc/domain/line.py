@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from scheduler_svc.domain.demands import Need
+from scheduler_svc.domain.durations import Known, Step
 from scheduler_svc.domain.held import missing
 from scheduler_svc.domain.order import Key
 from scheduler_svc.domain.queues import BUSY, Bucket, Item, ItemState, Queue
@@ -34,6 +35,8 @@ class Changes:
     forgotten: dict[tuple[str, str], Resource] = field(default_factory=dict)
     waits: list[tuple[str, str, float]] = field(default_factory=list)
     """(tenant, queue, seconds from READY to granted)."""
+    learnt: dict[tuple[str, Step], Known] = field(default_factory=dict)
+    """What is known now of how long steps take."""
 
 
 @dataclass(slots=True)
@@ -184,7 +187,7 @@ class Line:
         if before != after:
             queue = self.queue(item.tenant, item.queue)
             queue.busy += 1 if after else -1
-            if before and queue.limit is not None:
+            if before and (queue.limit is not None or queue.backfill):
                 self.dirty[queue] = None
         self._changed(item, slight=slight)
 
@@ -207,6 +210,9 @@ class Line:
         if bucket is None:
             bucket = queue.bucket(signature, [self.pool(item.tenant, need) for need, _ in signature])
         item.bucket = bucket
+        if queue.shares is not None and item.tag < 0:
+            item.tag = queue.shares.tag(item.service, item.expected)
+            self._changed(item)
         item.key = queue.order(item)
         heappush(bucket.line, item.key)
         self._advance(bucket, item.key)

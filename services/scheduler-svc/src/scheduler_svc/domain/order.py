@@ -1,15 +1,27 @@
-"""Who comes before whom. Every ordering is total: the last criterion is the pid."""
+"""Who comes before whom. Every ordering is total: the last criterion is the pid.
+
+An effective priority is a sum of named factors, in seconds: `factors` shows them, and the key of a queue's order is the same
+sum without the age, which grows alike for all. So nobody's place changes while it waits, and a heap never has to be
+re-keyed (ageing for nothing: ready + k x expected service).
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
 from typing import Any, Final, Protocol
 
 from kernel_contracts.vocabulary import QueuePolicy
 
+from scheduler_svc.domain.durations import PRIOR
+
 Key = tuple[Any, ...]
 """Ascending: the smaller goes first. The last element is the pid."""
 
-NEVER: Final = datetime.max.replace(tzinfo=UTC)
+DOUBLING: Final = 25
+"""So many points of priority double the weight: 50 weighs 1, 100 weighs 4, 0 a quarter."""
 
 
 class Orderable(Protocol):
@@ -23,6 +35,34 @@ class Orderable(Protocol):
     def due(self) -> datetime | None: ...
     @property
     def expected(self) -> float | None: ...
+    @property
+    def tag(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ageing:
+    """Of `sjf`: a second of expected length stands back as long as `factor` seconds of waiting, but never longer than `bound`.
+
+    Nothing is passed by what became READY more than `bound` seconds after it.
+    """
+
+    factor: float = 480.0
+    bound: float = 4 * 86_400.0
+
+
+STANDARD: Final = Ageing()
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One part of the effective priority. In `priority` the first is in points and decides before the second; else seconds."""
+
+    name: str
+    value: float
+
+
+def weight_of(priority: int) -> float:
+    return float(2.0 ** ((priority - 50) / DOUBLING))
 
 
 def by_priority(item: Orderable) -> Key:
@@ -35,20 +75,61 @@ def by_arrival(item: Orderable) -> Key:
     return (item.ready_at, item.pid)
 
 
-def by_deadline(item: Orderable) -> Key:
-    """`edf`: earliest `due` first, those without one last; then priority, age, pid."""
-    return (item.due or NEVER, -item.priority, item.ready_at, item.pid)
+def by_slack(item: Orderable) -> Key:
+    """`edf`: least slack first, which is `due` less what it is expected to take; no `due` is last; then priority, age, pid."""
+    slack = inf if item.due is None else item.due.timestamp() - (item.expected or 0.0)
+    return (slack, -item.priority, item.ready_at, item.pid)
 
 
-def by_length(item: Orderable) -> Key:
-    """`sjf`: shortest expected duration first, those without one last; then priority, age, pid."""
-    return (float("inf") if item.expected is None else item.expected, -item.priority, item.ready_at, item.pid)
+def by_length(ageing: Ageing) -> Callable[[Orderable], Key]:
+    """`sjf`: shortest expected duration first, weighted by priority, aged; then age, pid."""
+    factor, bound = ageing.factor, ageing.bound
+
+    def key(item: Orderable) -> Key:
+        length = factor * (PRIOR if item.expected is None else item.expected) / weight_of(item.priority)
+        return (item.ready_at.timestamp() + min(length, bound), item.ready_at, item.pid)
+
+    return key
 
 
-ORDERS: Final[Mapping[QueuePolicy, Callable[[Orderable], Key]]] = {
+def by_share(item: Orderable) -> Key:
+    """`fair`, `weighted`: the earliest virtual start first (start-time fair queueing, Goyal et al.); then pid."""
+    return (item.tag, item.pid)
+
+
+LEARNING: Final = frozenset({QueuePolicy.EDF, QueuePolicy.SJF, QueuePolicy.FAIR, QueuePolicy.WEIGHTED})
+"""Policies that look at durations: in their queues they are learnt."""
+UNTAGGED: Final = -1.0
+SHARING: Final = frozenset({QueuePolicy.FAIR, QueuePolicy.WEIGHTED})
+
+_ORDERS: Final[Mapping[QueuePolicy, Callable[[Orderable], Key]]] = {
     QueuePolicy.PRIORITY: by_priority,
     QueuePolicy.FIFO: by_arrival,
-    QueuePolicy.EDF: by_deadline,
-    QueuePolicy.SJF: by_length,
+    QueuePolicy.EDF: by_slack,
+    QueuePolicy.FAIR: by_share,
+    QueuePolicy.WEIGHTED: by_share,
 }
-"""The policies that there are now; a queue can't be defined with another."""
+
+
+def order_of(policy: QueuePolicy, ageing: Ageing) -> Callable[[Orderable], Key]:
+    return by_length(ageing) if policy is QueuePolicy.SJF else _ORDERS[policy]
+
+
+def factors(item: Orderable, policy: QueuePolicy, ageing: Ageing, now: datetime) -> tuple[Factor, ...]:
+    """What an item's place in line is made of; the higher their sum, the sooner (`priority`: compared one by one)."""
+    age = Factor("age", (now - item.ready_at).total_seconds())
+    expected = PRIOR if item.expected is None else item.expected
+    if policy is QueuePolicy.PRIORITY:
+        return Factor("priority", float(item.priority)), age
+    if policy is QueuePolicy.FIFO:
+        return (age,)
+    if policy is QueuePolicy.EDF:
+        if item.due is None:
+            return ()
+        return Factor("deadline", (now - item.due).total_seconds()), Factor("length", item.expected or 0.0)
+    if policy in SHARING:
+        return (Factor("share", -item.tag),)
+    length = ageing.factor * expected
+    weighted = length / weight_of(item.priority)
+    bounded = min(weighted, ageing.bound)
+    return age, Factor("length", -length), Factor("weight", length - weighted), Factor("bound", weighted - bounded)

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from scheduler_svc.domain.backfill import CANDIDATES, DEPTH, beside
 from scheduler_svc.domain.demands import Demand
 from scheduler_svc.domain.held import match_held
 from scheduler_svc.domain.order import Key, by_priority
@@ -23,8 +24,8 @@ from scheduler_svc.domain.queues import Bucket, Candidates, Item, Queue
 from scheduler_svc.domain.resources import LOCK_TYPE, Pool, Resource, eligible
 from scheduler_svc.domain.state import State
 
-CANDIDATES: Final = 3
-"""So many are proposed for each demand, the best first."""
+OPTIONS: Final = 64
+"""So many are looked at where some may be kept for another."""
 OWN_CONFLICT: Final = timedelta(seconds=1)
 NOT_ELIGIBLE: Final = timedelta(hours=1)
 """Whose assigned operator lacks a role or skill is looked at again after this long, or when any definition changes."""
@@ -48,6 +49,7 @@ def plan(state: State, now: datetime, most: int | None = None) -> list[Placement
     items = state.items
     placements: list[Placement] = []
     line: list[tuple[Key, str, str]] = []
+    filled: dict[Queue, None] = {}
     for queue in state.dirty:
         if queue.open and (found := queue.head(items)) is not None:
             line.append((by_priority(found[1]), queue.tenant, queue.name))
@@ -69,7 +71,14 @@ def plan(state: State, now: datetime, most: int | None = None) -> list[Placement
         placement = _place(state, bucket, item, now)
         if placement is not None:
             placements.append(placement)
+        if queue.backfill:
+            filled[queue] = None
+            if len(queue.aside) >= DEPTH:
+                state.dirty.pop(queue, None)
+                continue
         _again(line, queue, state)
+    for queue in filled:
+        queue.all_back()
     return placements
 
 
@@ -95,8 +104,9 @@ def _place(state: State, bucket: Bucket, item: Item, now: datetime) -> Placement
             state.park(item, resource, demand.units, now)
             return None
         fixed.append((resource, demand.units))
+    queue = bucket.queue
     if not fixed and len(bucket.pools) == 1:
-        options = bucket.pools[0].best(bucket.signature[0][1], CANDIDATES, now)
+        options = bucket.pools[0].best(bucket.signature[0][1], OPTIONS if queue.backfill else CANDIDATES, now)
         chosen = [options] if options else None
     else:
         chosen = _choose(bucket, fixed, now)
@@ -106,6 +116,11 @@ def _place(state: State, bucket: Bucket, item: Item, now: datetime) -> Placement
         else:
             state.block(bucket, _to_wait_for(bucket, now))
         return None
+    if queue.backfill:
+        chosen = beside(state, bucket, item, fixed, chosen, now)
+        if chosen is None:
+            queue.put_aside(bucket)
+            return None
     reserved = fixed + [(options[0], demands[index].units) for index, options in zip(item.pooled, chosen, strict=True)]
     item.candidates = _candidates(item, demands, chosen)
     state.propose(item, reserved, now)

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import TYPE_CHECKING
 
 from kernel_contracts.vocabulary import QueuePolicy
 
 from scheduler_svc.domain.demands import Demands, Held, Signature
-from scheduler_svc.domain.order import ORDERS, Key
+from scheduler_svc.domain.order import LEARNING, UNTAGGED, Ageing, Key, order_of
 from scheduler_svc.domain.resources import Pool, Resource
+from scheduler_svc.domain.shares import Shares
+
+if TYPE_CHECKING:
+    from scheduler_svc.domain.backfill import Reservation
 
 
 class ItemState(StrEnum):
@@ -46,6 +51,12 @@ class Item:
     due: datetime | None = None
     expected: float | None = None
     """Seconds."""
+    tries: int = 1
+    """The how manieth time this step is tried."""
+    previous: str = ""
+    """The service that ran before it in its chain, where that is known."""
+    tag: float = UNTAGGED
+    """Its virtual start, in queues that share."""
     cause: str = ""
     """Where it came from, as the outer layers keep it."""
     state: ItemState = ItemState.READY
@@ -102,25 +113,25 @@ class Queue:
     """A scheduling domain. `busy` counts what was proposed or runs, against the limit."""
 
     __slots__ = (
-        "_active",
-        "buckets",
-        "busy",
-        "by_number",
-        "limit",
-        "name",
-        "order",
-        "paused",
-        "policy",
-        "tenant",
-        "version",
-    )
+        "_active", "ageing", "aside", "backfill", "buckets", "busy", "by_number", "given_weights", "limit", "name",
+        "order", "paused", "policy", "reservation", "shares", "tenant", "version",
+    )  # fmt: skip
 
     def __init__(self, tenant: str, name: str) -> None:
         self.tenant = tenant
         self.name = name
         self.version = 0
         self.policy = QueuePolicy.PRIORITY
-        self.order = ORDERS[self.policy]
+        self.ageing = Ageing()
+        self.order = order_of(self.policy, self.ageing)
+        self.given_weights: tuple[tuple[str, float], ...] = ()
+        self.shares: Shares | None = None
+        """Where the policy is one that shares."""
+        self.backfill = False
+        """Whether the first that finds no room gets a reservation, and others go in front of it if they don't delay it."""
+        self.reservation: Reservation | None = None
+        self.aside: list[tuple[Bucket, Key]] = []
+        """In the course of one plan: those that would delay the reservation."""
         self.limit: int | None = None
         self.paused = False
         self.busy = 0
@@ -132,6 +143,11 @@ class Queue:
     def open(self) -> bool:
         return not self.paused and (self.limit is None or self.busy < self.limit)
 
+    @property
+    def learns(self) -> bool:
+        """Whether durations matter in it."""
+        return self.backfill or self.policy in LEARNING
+
     def bucket(self, signature: Signature, pools: list[Pool]) -> Bucket:
         made = Bucket(self, signature, pools, len(self.by_number))
         self.buckets[signature] = made
@@ -142,6 +158,20 @@ class Queue:
         """Its head competes from now on."""
         if bucket.line and not bucket.blocked:
             heappush(self._active, (bucket.line[0], bucket.number))
+
+    def put_aside(self, bucket: Bucket) -> None:
+        """The first of the bucket makes way for those behind it until the plan is made."""
+        self.aside.append((bucket, heappop(bucket.line)))
+
+    def all_back(self) -> None:
+        """The plan is made: who was put aside is in line again, and the reservation is gone."""
+        self.reservation = None
+        if self.aside:
+            for bucket, key in self.aside:
+                heappush(bucket.line, key)
+            self.aside.clear()
+            self._active = [(each.line[0], each.number) for each in self.by_number if each.line and not each.blocked]
+            heapify(self._active)
 
     def head(self, items: Mapping[int, Item]) -> tuple[Bucket, Item] | None:
         """The first item in the queue's order among the buckets that are not blocked."""
@@ -160,7 +190,7 @@ class Queue:
 
     def reorder(self, items: Mapping[int, Item], parked: Iterable[tuple[tuple[Bucket, int], list[Key]]]) -> None:
         """After a change of policy: every item in line gets a new place, those that are parked too."""
-        self.order = ORDERS[self.policy]
+        self.order = order_of(self.policy, self.ageing)
         self._active = []
         for bucket in self.by_number:
             bucket.line = self._renewed(bucket.line, items)
@@ -178,15 +208,3 @@ class Queue:
                 renewed.append(item.key)
         heapify(renewed)
         return renewed
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSettings:
-    """A queue's definition, as far as planning looks at it."""
-
-    tenant: str
-    name: str
-    version: int
-    policy: QueuePolicy
-    limit: int | None
-    paused: bool

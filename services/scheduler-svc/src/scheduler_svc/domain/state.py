@@ -10,8 +10,9 @@ from typing import Final
 from scheduler_svc.domain.demands import Demands, Held
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.held import more
-from scheduler_svc.domain.line import REMEMBERED, Line
+from scheduler_svc.domain.line import REMEMBERED
 from scheduler_svc.domain.queues import BUSY, Item, ItemState
+from scheduler_svc.domain.reckoning import Reckoning, step_of
 from scheduler_svc.domain.resources import LOCK_TYPE, Resource, eligible
 
 ANSWER_TIME: Final = timedelta(seconds=30)
@@ -25,7 +26,7 @@ NEVER_SEEN: Final = (0, True)
 """A grant of a process that nothing is known of is old news: it ended before the planner was loaded."""
 
 
-class State(Line):
+class State(Reckoning):
     def __init__(self) -> None:
         super().__init__()
         self._gone: dict[int, tuple[int, bool]] = {}
@@ -45,6 +46,9 @@ class State(Line):
             item.held = old.held
             item.stored = old.stored
             self._out(old)
+        queue = self.queue(item.tenant, item.queue)
+        if queue.learns and not (queue.backfill and item.expected is not None):  # there, what was declared is a promise
+            item.expected = self.durations.expected(item.tenant, step_of(item), item.expected)
         self.items[item.pid] = item
         self._gone.pop(item.pid, None)
         self.changes.removed.pop(item.pid, None)
@@ -83,8 +87,8 @@ class State(Line):
         item.dispatch_id = None
         self._become(item, ItemState.RUNNING)
 
-    def left(self, pid: int, version: int, *, ended: bool = False) -> None:
-        """It is neither READY nor RUNNING any more."""
+    def left(self, pid: int, version: int, now: datetime | None = None, *, ended: bool = False) -> None:
+        """It is neither READY nor RUNNING any more. How long it ran is learnt where its queue looks at durations."""
         item = self.items.get(pid)
         if item is None:
             if version > self._gone.get(pid, (0, False))[0]:
@@ -93,6 +97,8 @@ class State(Line):
         if version <= item.latest:
             return
         item.latest = version
+        if now is not None and item.state is ItemState.RUNNING and item.proposed_at is not None:
+            self._learn(item, (now - item.proposed_at).total_seconds())
         self._out(item)
         if ended or not item.held:
             self._remove(item, ended)
@@ -114,6 +120,11 @@ class State(Line):
         item.proposed_at = now
         item.retry_at = None
         self._asked.append((now + ANSWER_TIME, item.pid, item.dispatch_id))
+        queue = self.queue(item.tenant, item.queue)
+        if queue.shares is not None:
+            queue.shares.placed(item.tag)
+        if queue.backfill:
+            self._expect_back(item, [(resource.id, units) for resource, units in item.reserved])
         self._become(item, ItemState.PROPOSED, slight=True)
 
     def granted(
@@ -138,6 +149,8 @@ class State(Line):
         if ours:
             self.changes.waits.append((item.tenant, item.queue, (now - item.ready_at).total_seconds()))
             item.denials, item.reason = 0, None
+            if pid in self.returns:
+                self._expect_back(item, [(use.resource, use.units) for use in allocations])
             self._become(item, ItemState.RUNNING, slight=True)
         else:
             self._requeue(item)
@@ -150,6 +163,8 @@ class State(Line):
         item = self.items.get(pid)
         ours = item is not None and item.dispatch_id == dispatch_id and item.state is ItemState.PROPOSED
         loaded = self._unreserved(item) if item is not None and ours else []
+        if ours:
+            self.returns.pop(pid, None)
         news = self._used(tenant, usage, loaded, now)
         if item is None or not ours:
             return
@@ -161,6 +176,7 @@ class State(Line):
         if item is None or item.dispatch_id != dispatch_id or item.state not in BUSY:
             return
         item.latest = max(item.latest, version)
+        self.returns.pop(pid, None)
         for resource in self._unreserved(item):
             self._settle(resource)
         if ready:
@@ -179,6 +195,8 @@ class State(Line):
         """Units are free again. A proposal that is answered so was granted and given back, unseen by us: it is made anew."""
         item = self.items.get(pid)
         ours = item is not None and item.dispatch_id == dispatch_id
+        if self.returns and (ours or item is None or item.state is not ItemState.PROPOSED):
+            self.returns.pop(pid, None)
         loaded = self._unreserved(item) if item is not None and ours else []
         self._used(tenant, allocations, loaded, now)
         if item is None:
@@ -241,8 +259,14 @@ class State(Line):
         if told.version <= queue.version:
             return
         queue.version, queue.limit, queue.paused = told.version, told.limit, told.paused
-        if queue.policy is not told.policy:
-            queue.policy = told.policy
+        if queue.backfill is not told.backfill:
+            queue.backfill = told.backfill
+            for item in self.items.values():
+                if item.queue == told.name and item.tenant == told.tenant and item.state in BUSY:
+                    self._know_return(item)
+        if (queue.policy, queue.ageing, queue.given_weights) != (told.policy, told.ageing, told.weights):
+            queue.policy, queue.ageing, queue.given_weights = told.policy, told.ageing, told.weights
+            self._share(queue)
             queue.reorder(
                 self.items, [line for resource in self.resources.values() for line in resource.parked.items()]
             )
@@ -297,6 +321,8 @@ class State(Line):
         queue = self.queue(item.tenant, item.queue)
         if item.state in BUSY:
             queue.busy += 1
+        if queue.shares is not None and item.tag >= 0:
+            queue.shares.restore(item.service, item.tag, item.expected, busy=item.state in BUSY)
         if item.state is ItemState.READY:
             if item.retry_at is None:
                 self._enqueue(item)
@@ -313,6 +339,8 @@ class State(Line):
                     item.reserved.append((resource, demand.units))
                     resource.outstanding += demand.units
                     resource.settle()
+        if item.state in BUSY:
+            self._know_return(item)
 
     # --- within
 

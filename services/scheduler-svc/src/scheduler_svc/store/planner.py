@@ -9,7 +9,7 @@ from kernel_runtime.database import Connection
 
 from scheduler_svc import texts
 from scheduler_svc.domain.demands import Skill
-from scheduler_svc.domain.facts import QueueSettings
+from scheduler_svc.domain.durations import Known, Step
 from scheduler_svc.domain.line import Changes
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.resources import Resource
@@ -18,13 +18,14 @@ from scheduler_svc.store.queues import definition_from
 
 _ITEM_COLUMNS = (
     "pid, tenant, queue, service, version, latest, priority, ready_at, not_after, due, expected_duration, demands, cause,"
-    " state, attempt, dispatch_id, proposed_at, candidates, held, denials, reason, retry_at"
+    " state, attempt, dispatch_id, proposed_at, candidates, held, denials, reason, retry_at, tries, previous, tag"
 )
 _SAVE_ITEMS = f"""
 INSERT INTO ready_item ({_ITEM_COLUMNS})
 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::smallint[],
     $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::float8[], $12::text[], $13::text[], $14::text[],
-    $15::int[], $16::text[], $17::timestamptz[], $18::text[], $19::text[], $20::int[], $21::text[], $22::timestamptz[])
+    $15::int[], $16::text[], $17::timestamptz[], $18::text[], $19::text[], $20::int[], $21::text[], $22::timestamptz[],
+    $23::smallint[], $24::text[], $25::float8[])
 ON CONFLICT (pid) DO UPDATE SET ({_ITEM_COLUMNS}) = ROW (EXCLUDED.*)
 """
 _PROPOSE = """
@@ -39,6 +40,11 @@ FROM unnest($1::bigint[], $2::text[]) AS told (pid, held) WHERE ready_item.pid =
 """
 _REMOVE_ITEMS = "DELETE FROM ready_item WHERE pid = ANY($1::bigint[])"
 
+_SAVE_DURATIONS = """
+INSERT INTO service_time (tenant, service, tries, previous, count, mean)
+SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::bigint[], $6::float8[])
+ON CONFLICT (tenant, service, tries, previous) DO UPDATE SET count = EXCLUDED.count, mean = EXCLUDED.mean
+"""
 _SAVE_RESOURCES = """
 INSERT INTO resource_copy (tenant, id, type, version, defined, capacity, used, idle_since, open, body)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::int[], $7::int[],
@@ -87,6 +93,12 @@ async def save_items(connection: Connection, changes: Changes) -> None:
         await connection.execute(_RUN, *_columns(running))
 
 
+async def save_durations(connection: Connection, changes: Changes) -> None:
+    """What was learnt in this batch of how long steps take."""
+    rows = [(tenant, s.service, s.tries, s.previous, k.count, k.mean) for (tenant, s), k in changes.learnt.items()]
+    await connection.execute(_SAVE_DURATIONS, *_columns(rows))
+
+
 async def save_resources(connection: Connection, changes: Changes) -> None:
     """Definitions that changed with all they say, the others by their usage alone."""
     full: list[tuple[Any, ...]] = []
@@ -133,6 +145,9 @@ def _row(item: Item) -> tuple[Any, ...]:
         item.denials,
         item.reason,
         item.retry_at,
+        item.tries,
+        item.previous,
+        item.tag,
     )
 
 
@@ -146,10 +161,10 @@ async def load_state(connection: Connection) -> State:
     state = State()
     for row in await connection.fetch("SELECT tenant, name, version, definition FROM queue ORDER BY tenant, name"):
         definition = definition_from(row["definition"])
-        limit = definition.limits.running
-        state.define(
-            QueueSettings(row["tenant"], row["name"], row["version"], definition.policy, limit, definition.paused)
-        )
+        state.define(texts.settings_from(row["tenant"], row["name"], row["version"], definition))
+    for row in await connection.fetch("SELECT * FROM service_time ORDER BY tenant, service, tries, previous"):
+        step = Step(row["service"], row["tries"], row["previous"])
+        state.restore_duration(row["tenant"], step, Known(row["count"], row["mean"]))
     async for row in connection.cursor("SELECT * FROM resource_copy ORDER BY tenant, id", prefetch=1000):
         state.restore_resource(resource_from(row))
     query = f"SELECT {_ITEM_COLUMNS} FROM ready_item ORDER BY proposed_at, pid"
@@ -201,4 +216,7 @@ def item_from(row: asyncpg.Record) -> Item:
         denials=row["denials"],
         reason=row["reason"],
         retry_at=row["retry_at"],
+        tries=row["tries"],
+        previous=row["previous"],
+        tag=row["tag"],
     )

@@ -5,21 +5,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from kernel_contracts.scheduler import QueueDefinition
 from kernel_contracts.vocabulary import QueuePolicy
 from kernel_runtime.database import Connection
 
 from scheduler_svc import texts
+from scheduler_svc.domain.durations import PRIOR
 from scheduler_svc.domain.explain import Explanation, Standing, explain
+from scheduler_svc.domain.order import DOUBLING, Ageing, Factor, factors
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.waits import merge, quantile
 from scheduler_svc.store import queues
 from scheduler_svc.store.planner import item_from, resource_from
 
+_LENGTH = (
+    f"(extract(epoch FROM {{0}}.ready_at)::float8 + least($4::float8 * coalesce({{0}}.expected_duration, {PRIOR})"
+    f" / 2.0::float8 ^ (({{0}}.priority - 50)::float8 / {DOUBLING}), $5::float8), {{0}}.ready_at, {{0}}.pid)"
+)
 _ORDERS = {
     QueuePolicy.PRIORITY: "(-{0}.priority, {0}.ready_at, {0}.pid)",
     QueuePolicy.FIFO: "({0}.ready_at, {0}.pid)",
-    QueuePolicy.EDF: "(coalesce({0}.due, 'infinity'), -{0}.priority, {0}.ready_at, {0}.pid)",
-    QueuePolicy.SJF: "(coalesce({0}.expected_duration, 'infinity'), -{0}.priority, {0}.ready_at, {0}.pid)",
+    QueuePolicy.EDF: "(coalesce(extract(epoch FROM {0}.due)::float8 - coalesce({0}.expected_duration, 0), 'infinity'),"
+    " -{0}.priority, {0}.ready_at, {0}.pid)",
+    QueuePolicy.SJF: _LENGTH,
+    QueuePolicy.FAIR: "({0}.tag, {0}.pid)",
+    QueuePolicy.WEIGHTED: "({0}.tag, {0}.pid)",
 }
 """The orderings of domain/order.py, for counting; a test holds them together."""
 
@@ -57,6 +67,7 @@ class Why:
     item: Item
     position: int | None
     explanation: Explanation
+    factors: tuple[Factor, ...]
 
 
 async def why(connection: Connection, tenant: str, pid: int) -> Why | None:
@@ -66,10 +77,11 @@ async def why(connection: Connection, tenant: str, pid: int) -> Why | None:
         return None
     item = item_from(row)
     stored = (await queues.find(connection, tenant, [item.queue])).get(item.queue)
-    policy = stored.definition.policy if stored is not None else QueuePolicy.PRIORITY
+    definition = stored.definition if stored is not None else QueueDefinition()
+    policy, ageing = definition.policy, Ageing(definition.ageing.factor, definition.ageing.bound.total_seconds())
     standing = Standing(
-        paused=stored is not None and stored.definition.paused,
-        limit=stored.definition.limits.running if stored is not None else None,
+        paused=definition.paused,
+        limit=definition.limits.running,
         busy=await _busy(connection, item),
     )
     now = await connection.fetchval("SELECT clock_timestamp()")
@@ -98,8 +110,8 @@ async def why(connection: Connection, tenant: str, pid: int) -> Why | None:
                 holders.setdefault(ids[0], []).append((pid_, units))
                 by_id[ids[0]].outstanding += units
                 by_id[ids[0]].settle()
-    position = await _position(connection, item, policy) if item.state is ItemState.READY else None
-    return Why(item, position, explain(item, standing, resources, holders, now))
+    position = await _position(connection, item, policy, ageing) if item.state is ItemState.READY else None
+    return Why(item, position, explain(item, standing, resources, holders, now), factors(item, policy, ageing, now))
 
 
 async def _busy(connection: Connection, item: Item) -> int:
@@ -112,7 +124,7 @@ async def _busy(connection: Connection, item: Item) -> int:
     return busy
 
 
-async def _position(connection: Connection, item: Item, policy: QueuePolicy) -> int:
+async def _position(connection: Connection, item: Item, policy: QueuePolicy, ageing: Ageing) -> int:
     order = _ORDERS[policy]
     before = await connection.fetchval(
         "SELECT count(*) FROM ready_item AS other, ready_item AS own WHERE own.pid = $3"
@@ -121,6 +133,7 @@ async def _position(connection: Connection, item: Item, policy: QueuePolicy) -> 
         item.tenant,
         item.queue,
         item.pid,
+        *((ageing.factor, ageing.bound) if policy is QueuePolicy.SJF else ()),
     )
     assert isinstance(before, int)
     return before + 1
