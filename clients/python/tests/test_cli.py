@@ -90,3 +90,9 @@ def test_the_command_starts_without_what_it_does_not_need() -> None:
     code = f"import kernel_client.cli, sys; print([name for name in '{heavy}'.split('|') if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_contest_hands_over_to_the_planner(tmp_path: Path) -> None:
+    lines = '{"contest":"swf","procs":1}\n{"t":0,"submit":[{"id":0,"procs":1,"est":5}],"done":[]}\n'
+    done = kernel(tmp_path, "contest", "swf", stdin=lines)
+    assert json.loads(done.stdout) == {"start": [0]}
