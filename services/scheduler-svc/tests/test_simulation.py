@@ -35,10 +35,11 @@ def test_people_get_what_they_can_do_while_they_are_there() -> None:
     def ready(id: int, activity: int, priority: int = 0) -> dict[str, int]:
         return {"id": id, "case": id, "activity": activity, "priority": priority, "due": 9_000}
 
+    people = [{"id": "a", "skills": [0]}, {"id": "b", "skills": [0, 1]}]
     answers = contest(
         "replay",
         lines=[
-            {"contest": "replay", "activities": ["check", "sign"], "operators": [{"id": "a", "skills": [0]}, {"id": "b", "skills": [0, 1]}]},
+            {"contest": "replay", "activities": ["check", "sign"], "operators": people},
             {"t": 0, "ready": [ready(0, 1), ready(1, 0)], "done": [], "present": [0], "absent": []},
             {"t": 10, "ready": [ready(2, 0), ready(3, 0, 2)], "done": [], "present": [1], "absent": []},
             {"t": 20, "ready": [], "done": [[1, 0]], "present": [], "absent": []},
