@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
+import pytest
 from aiohttp import web
 
 CREATED = {"pid": 1, "state": "NEW"}
@@ -149,3 +151,38 @@ async def test_events_keep_their_cloudevents_headers(gateway: Any) -> None:
         "application/json",
     )
     assert json.loads(gateway.services.seen[-1].body) == {"a": 1}
+
+
+async def test_an_export_is_passed_on_as_it_comes(gateway: Any) -> None:
+    more = asyncio.Event()
+    chunk = b"x" * 65_536
+
+    async def exporting(request: web.Request, _: bytes) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"content-type": "text/csv", "content-disposition": "attachment"})
+        await answer.prepare(request)
+        await answer.write(b"head")
+        await more.wait()
+        for _ in range(200):
+            await answer.write(chunk)
+        if request.query.get("service") == "bad":
+            assert request.transport is not None
+            request.transport.abort()
+        return answer
+
+    gateway.services.answers["process-svc", "GET", "/v1/export"] = exporting
+    async with gateway.http.get(f"{gateway.url}/v1/export?service=a", headers=gateway.bearer("designer")) as answer:
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/csv")
+        assert answer.headers["content-disposition"] == "attachment"
+        assert await answer.content.readexactly(4) == b"head"
+        more.set()
+        assert len(await answer.read()) == 200 * len(chunk)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with gateway.http.get(f"{gateway.url}/v1/export?service=bad", headers=gateway.bearer()) as answer:
+            await answer.read()
+    gateway.services.answer("process-svc", "GET", "/v1/export", 422, {"title": "no"})
+    async with gateway.http.get(f"{gateway.url}/v1/export", headers=gateway.bearer()) as answer:
+        assert (answer.status, await answer.json(content_type=None)) == (422, {"title": "no"})
+    async with gateway.http.head(f"{gateway.url}/v1/export", headers=gateway.bearer()) as answer:
+        assert answer.status == 422
+    async with gateway.http.get(f"{gateway.url}/v1/export", headers=gateway.bearer("viewer")) as answer:
+        assert answer.status == 403

@@ -105,6 +105,10 @@ class Kernel:
         """The signed checkpoints, by number."""
         return self.transport.pages("/v1/checkpoints")
 
+    def export(self, format: str = "csv", **filters: Any) -> AsyncIterator[bytes]:
+        """The history as an event log (csv, xes, ocel), in chunks; `service`, `from`, `to`, `case`, `lifecycle` narrow it."""
+        return self.transport.download("/v1/export", {"format": format, **filters})
+
     def dead_letters(self, *, state: str | None = None) -> AsyncIterator[DeadLetter]:
         """Messages that were given up on, newest first."""
         return cast(AsyncIterator[DeadLetter], self.transport.pages("/v1/dead-letters", {"state": state}))

@@ -121,6 +121,20 @@ class Transport:
             if status not in AGAIN or not await pauses.take(retry_after(told.get("retry-after"))):
                 raise errors.of(status, value)
 
+    async def download(self, path: str, params: Params | None = None) -> AsyncIterator[bytes]:
+        """A large answer, chunk by chunk; raises ApiError, or ConnectionFailedError where it breaks off."""
+        address = URL(self.url + path + query(params), encoded=True)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
+        try:
+            async with self.session.get(address, headers=self.authorization(), timeout=timeout) as response:
+                if response.status >= 400:
+                    told = response.headers.get("content-type", "")
+                    raise errors.of(response.status, parsed(await response.read(), told))
+                async for chunk in response.content.iter_any():
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionFailedError(f"{self.url} broke off: {_said(error)}") from None
+
     async def pages(self, path: str, params: Params | None = None) -> AsyncIterator[dict[str, Any]]:
         """Every item of a list, fetched a page at a time."""
         wanted = {"limit": PAGE, **{name: value for name, value in (params or {}).items() if value is not None}}

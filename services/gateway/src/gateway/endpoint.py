@@ -1,5 +1,6 @@
 """One operation as an ASGI application: who calls, whether they may, what they send, and then the answer."""
 
+import asyncio
 from collections.abc import Mapping
 
 from kernel_runtime.http import Receive, Scope, Send
@@ -43,6 +44,9 @@ class Endpoint:
         if operation.body is not None:
             body, content_type = await read_body(operation.body, headers, receive)
         inner = self._inner(scope, headers, principal)
+        if operation.streams:
+            await self._pass_on(scope, inner, receive, send)
+            return
         reply = await self._answer(scope, principal, params, inner, body, content_type)
         await send_reply(reply, send)
 
@@ -56,17 +60,30 @@ class Endpoint:
         content_type: str,
     ) -> Reply:
         operation = self._operation
-        query: bytes = scope["query_string"]
         if operation.owner is not None:
-            target = scope["raw_path"].partition(b"?")[0].decode("latin-1").replace("#", "%23")
-            if query:
-                target += "?" + query.decode("latin-1").replace("#", "%23")
-            return await self._proxy.send(operation.owner, operation.method, target, headers, body)
+            return await self._proxy.send(operation.owner, operation.method, _target(scope), headers, body)
+        query: bytes = scope["query_string"]
         assert operation.handler is not None
         call = Call(principal, params, query.decode("latin-1"), content_type, body, headers, self._proxy)
         for name in ("content-type", "if-match", "if-none-match"):
             headers.pop(name, None)
         return await operation.handler(call)
+
+    async def _pass_on(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        """Chunk by chunk, while somebody listens. Broken off in the middle, it ends without its last chunk."""
+        assert self._operation.owner is not None
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            async with self._proxy.stream(self._operation.owner, _target(scope), headers) as answer:
+                await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+                if scope["method"] != "HEAD":
+                    async for chunk in answer.chunks:
+                        if gone.done():
+                            return
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
 
     def _inner(self, scope: Scope, headers: Mapping[bytes, bytes], principal: Principal) -> dict[str, str]:
         inner = principal.inner_headers()
@@ -85,6 +102,18 @@ class Endpoint:
                 if name.startswith(b"ce-"):
                     inner[name.decode("latin-1")] = value.decode("utf-8", "replace")
         return inner
+
+
+def _target(scope: Scope) -> str:
+    """Path and query, encoded as the client sent them."""
+    target: str = scope["raw_path"].partition(b"?")[0].decode("latin-1").replace("#", "%23")
+    query: bytes = scope["query_string"]
+    return f"{target}?{query.decode('latin-1').replace('#', '%23')}" if query else target
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class ByMethod:

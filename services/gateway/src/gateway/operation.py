@@ -98,6 +98,8 @@ class Operation:
     refuses: Sequence[int] = ()
     """Statuses of problems that it may answer besides those that every operation may."""
     description: str = ""
+    streams: bool = False
+    """The owner's answer is passed on as it comes, however large."""
 
     @property
     def key(self) -> str:

@@ -5,8 +5,10 @@ connection broke after the request had gone out, nobody knows whether it was car
 read, or a command with an Idempotency-Key) is sent once more.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple
 
 import aiohttp
 import structlog
@@ -18,6 +20,8 @@ from gateway.reply import RawHeaders, Reply
 log = structlog.get_logger()
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=2)
+LASTING = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=60)
+"""Of an answer that is passed on as it comes."""
 AWAY = 1.0
 """Seconds that a replica which refused is passed over."""
 KEEP_ALIVE = 30.0
@@ -41,6 +45,14 @@ PASSED_BACK = frozenset(
         "ratelimit-policy",
     )
 )
+
+
+class Stream(NamedTuple):
+    """An answer whose body comes in chunks."""
+
+    status: int
+    headers: RawHeaders
+    chunks: AsyncIterator[bytes]
 
 
 class Replicas:
@@ -123,6 +135,32 @@ class Proxy:
                 broken = True
                 if not urls:  # a connection kept from before may have been stale while new ones work
                     urls.append(url)
+        raise ProblemError(unavailable(f"{service} is away. Try again in a moment."))
+
+    @contextlib.asynccontextmanager
+    async def stream(self, service: str, target: str, headers: Mapping[str, str]) -> AsyncIterator[Stream]:
+        """The answer to a GET as it comes, however large; raises ProblemError(503) where the service is away.
+
+        Where it breaks off in the middle, reading its chunks raises.
+        """
+        assert self._session is not None
+        replicas = self._replicas[service]
+        for url in replicas.in_turn():
+            try:
+                answer = await self._session.get(
+                    URL(url + target, encoded=True), headers=headers, allow_redirects=False, timeout=LASTING
+                )
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                replicas.refused(url)
+                log.info("proxy.refused", service=service, url=url, error=str(error) or type(error).__name__)
+                continue
+            async with answer:
+                try:
+                    yield Stream(answer.status, _passed_back(answer.raw_headers), answer.content.iter_any())
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    log.warning("proxy.broken", service=service, url=url, error=str(error) or type(error).__name__)
+                    raise ProblemError(unavailable(f"{service} broke off.")) from None
+            return
         raise ProblemError(unavailable(f"{service} is away. Try again in a moment."))
 
     async def _ask(self, url: str, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:

@@ -1,4 +1,4 @@
-"""The ledger by hand: verify, checkpoints."""
+"""The ledger by hand: verify, checkpoints, export."""
 
 import sys
 from pathlib import Path
@@ -10,12 +10,15 @@ from kernel_client.cli.output import Json, Token, Url, console, print_json, run,
 from kernel_client.local import connect
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from kernel_client.client import Kernel
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(checkpoints)
+    app.command()(export)
 
 
 def verify(
@@ -124,3 +127,51 @@ def checkpoints(
     else:
         out.write_text(text)
         print(f"kernel: {len(found)} checkpoints in {out}")
+
+
+def export(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file. [standard output]")] = None,
+    format: Annotated[str | None, typer.Option(help="csv, xes or ocel. [as the file's name ends, else csv]")] = None,
+    service: Annotated[str | None, typer.Option(help="Only processes of this service.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Only what happened from this time on (RFC 3339).")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Only what happened before this time.")] = None,
+    case: Annotated[str | None, typer.Option(help="process, root or entity: what a case is. [process]")] = None,
+    lifecycle: Annotated[str | None, typer.Option(help="Only these transitions: start,resume,complete.")] = None,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Write the history as an event log that process-mining tools read."""
+    ending = "" if out is None else out.suffix.lstrip(".")
+    chosen = format or {"xes": "xes", "xml": "xes", "jsonocel": "ocel", "json": "ocel"}.get(ending, "csv")
+    wanted = {"service": service, "from": since, "to": until, "case": case, "lifecycle": lifecycle}
+
+    async def fetch() -> int:
+        async with connect(url, token) as kernel:
+            return await _write(kernel.export(chosen, **wanted), out)
+
+    size = run(fetch())
+    if out is not None:
+        print(f"kernel: {size:,} bytes of {chosen} in {out}")
+
+
+async def _write(chunks: "AsyncIterator[bytes]", out: Path | None) -> int:
+    """Under another name until it is whole."""
+    from rich.progress import DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    if out is None:
+        async for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+        return 0
+    partly = out.with_name(out.name + ".part")
+    columns = (TextColumn(out.name), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+    size = 0
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress, partly.open("wb") as file:
+        task = progress.add_task("export", total=None)
+        async for chunk in chunks:
+            file.write(chunk)
+            size += len(chunk)
+            progress.update(task, completed=size)
+    partly.replace(out)
+    return size

@@ -73,6 +73,7 @@ POLICY: Mapping[str, Rule] = {
     "POST /v1/processes/{pid}/retry": Rule(_DRIVE),
     "GET /v1/processes/{pid}/verify": Rule(_ALL),
     "POST /v1/verify": Rule(_AUDIT),
+    "GET /v1/export": Rule(_AUDIT),
     "GET /v1/checkpoints": Rule(_ALL),
     "GET /v1/checkpoints/{number}": Rule(_ALL),
     "GET /v1/checkpoints/{number}/heads": Rule(_AUDIT),

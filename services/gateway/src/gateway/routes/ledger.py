@@ -2,9 +2,9 @@
 
 from gateway.models.base import Page
 from gateway.models.ledger import Checkpoint, Head, Verified, VerifiedPart
-from gateway.operation import Answer, Operation
+from gateway.operation import Answer, Operation, Query
 from gateway.routes.answers import part
-from gateway.routes.queries import COUNT, CURSOR, LIMIT
+from gateway.routes.queries import COUNT, CURSOR, LIMIT, TIME
 
 OWNER, TAG = "process-svc", "Ledger"
 _HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -96,5 +96,40 @@ OPERATIONS = (
         owner=OWNER,
         query=(LIMIT, CURSOR),
         refuses=(404,),
+    ),
+    Operation(
+        "GET",
+        "/v1/export",
+        "The history as an event log",
+        TAG,
+        {
+            200: Answer(
+                "A file as large as it gets, as a stream.",
+                {"type": "string"},
+                "case:concept:name,concept:name,time:timestamp\n4711,assess-application,2026-11-25T09:00:00+00:00\n",
+                {"content-disposition": "A name for the file."},
+                "text/csv",
+            )
+        },
+        owner=OWNER,
+        query=(
+            Query(
+                "format",
+                "CSV, XES 1.0 (application/xml) or OCEL 2.0 (application/json).",
+                {"type": "string", "enum": ["csv", "xes", "ocel"], "default": "csv"},
+            ),
+            Query("service", "Only processes of this service."),
+            Query("from", "Only what happened from this time on.", TIME),
+            Query("to", "Only what happened before this time.", TIME),
+            Query(
+                "case",
+                "What a case is: a process, a family, or all that was done for an entity. Not for OCEL.",
+                {"type": "string", "enum": ["process", "root", "entity"], "default": "process"},
+            ),
+            Query("lifecycle", "Only these transitions, separated by commas: `start,resume,complete`."),
+        ),
+        description="Process-mining tools read it (pm4py without further arguments). An export that ends without its last"
+        " chunk broke off: fetch it again.",
+        streams=True,
     ),
 )

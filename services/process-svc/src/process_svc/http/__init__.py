@@ -4,7 +4,7 @@ from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
 from starlette.routing import BaseRoute
 
-from process_svc.http import checks, commands, entities, incidents, jobs, ledger, operators, reads, services
+from process_svc.http import checks, commands, entities, export, incidents, jobs, ledger, operators, reads, services
 from process_svc.settings import Settings
 
 
@@ -18,5 +18,6 @@ def routes(database: Database, pipeline: Pipeline, settings: Settings) -> list[B
         *jobs.routes(database, pipeline),
         *operators.routes(database),
         *ledger.routes(database),
+        *export.routes(database),
         *checks.routes(database),
     ]
