@@ -149,7 +149,8 @@ OCEL = {
 
 async def test_ocel_is_whole(kernel: Lane) -> None:
     root, child, lone = await lived(kernel)
-    await kernel.create(entity={"type": "process", "id": "1"})
+    buyer = {"type": "customer", "id": "9", "role": "buyer"}
+    await kernel.create(entity={"type": "process", "id": "1"}, entities=[buyer])
     answer = await kernel.http.get("/v1/export", params={"format": "ocel"})
     log = answer.json()
     jsonschema_rs.validator_for(OCEL, validate_formats=True).validate(log)
@@ -160,7 +161,11 @@ async def test_ocel_is_whole(kernel: Lane) -> None:
     for each in (*log["objects"], *log["events"]):
         assert {related["objectId"] for related in each["relationships"]} <= set(ids)
     types = {each["name"] for each in log["objectTypes"]}
-    assert types == {"process", "operator", "permit", "entity process"} == {each["type"] for each in log["objects"]}
+    assert (
+        types
+        == {"process", "operator", "permit", "entity process", "customer"}
+        == {each["type"] for each in log["objects"]}
+    )
     assert {each["type"] for each in log["events"]} == {each["name"] for each in log["eventTypes"]}
     parents = [
         each
@@ -168,6 +173,10 @@ async def test_ocel_is_whole(kernel: Lane) -> None:
         if {"objectId": f"process:{root}", "qualifier": "child of"} in each["relationships"]
     ]
     assert [each["id"] for each in parents] == [f"process:{child}"]
+    last = log["events"][-1]["relationships"]
+    assert {"objectId": "customer:9", "qualifier": "buyer"} in last
+    traces = (await fetch(kernel, format="csv", case="entity")).splitlines()
+    assert Counter(line.split(b",")[0] for line in traces)[b"customer:9"] == 2
     some = (await kernel.http.get("/v1/export", params={"format": "ocel", "service": "inspect"})).json()
     assert not any(related["qualifier"] == "child of" for each in some["objects"] for related in each["relationships"])
     empty = (await kernel.http.get("/v1/export", params={"format": "ocel", "service": "none"})).json()

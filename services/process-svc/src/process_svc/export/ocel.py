@@ -42,8 +42,7 @@ class Ocel:
         kind = f"{row['service']} {row['command']}"
         self._event_types.add(kind)
         related = [("process", process_id(row["pid"]))]
-        if row["entity_type"] is not None:
-            related.append(("entity", entity_id(row)))
+        related += _entities(row, "entity")
         if row["operator"] is not None:
             self._operators.add(row["operator"])
             related.append(("operator", operator_id(row["operator"])))
@@ -70,9 +69,8 @@ class Ocel:
     def entities(self, some: Iterable[tuple[str, str]]) -> str:
         found = []
         for kind, id in some:
-            row = {"entity_type": kind, "entity_id": id}
             self._object_types.add(entity_type(kind))
-            found.append({"id": entity_id(row), "type": entity_type(kind), "attributes": [], "relationships": []})
+            found.append({"id": entity_id(kind, id), "type": entity_type(kind), "attributes": [], "relationships": []})
         return self._listed(found)
 
     def tail(self) -> str:
@@ -94,9 +92,7 @@ class Ocel:
 
 
 def _process(row: Mapping[str, Any]) -> dict[str, Any]:
-    related = []
-    if row["entity_type"] is not None:
-        related.append({"objectId": entity_id(row), "qualifier": "works on"})
+    related = [{"objectId": id, "qualifier": qualifier} for qualifier, id in _entities(row, "works on")]
     if row["parent"] is not None:
         related.append({"objectId": process_id(row["parent"]), "qualifier": "child of"})
     return {
@@ -125,5 +121,13 @@ def entity_type(kind: str) -> str:
     return f"entity {kind}" if kind in OURS else kind
 
 
-def entity_id(row: Mapping[str, Any]) -> str:
-    return f"{entity_type(row['entity_type'])}:{row['entity_id']}"
+def entity_id(kind: str, id: str) -> str:
+    return f"{entity_type(kind)}:{id}"
+
+
+def _entities(row: Mapping[str, Any], qualifier: str) -> list[tuple[str, str]]:
+    """(qualifier, id) of each: the subject by `qualifier`, further ones by their roles."""
+    found = [] if row["entity_type"] is None else [(qualifier, entity_id(row["entity_type"], row["entity_id"]))]
+    if row["entities"] is not None:
+        found += [(each[2], entity_id(each[0], each[1])) for each in orjson.loads(row["entities"])]
+    return found

@@ -24,31 +24,32 @@ _WITHIN = """
 process.tenant = $1 AND ($2::text IS NULL OR process.service = $2) AND process.created_at < $4
 AND ($3::timestamptz IS NULL OR process.ended_at IS NULL OR process.ended_at >= $3)
 """
+_REFERS = "entity_reference reference JOIN process ON process.pid = reference.pid"
 _FIRST = {
-    "process": ("pid AS a, '' AS b", f"{_WITHIN} AND pid > $5::bigint AND $6::text IS NOT NULL", "pid"),
-    "root": (
-        "pid AS a, '' AS b",
-        "tenant = $1 AND parent IS NULL AND created_at < $4 AND pid > $5::bigint AND $6::text IS NOT NULL"
-        " AND ($2::text IS NULL OR true) AND ($3::timestamptz IS NULL OR true)",
-        "pid",
-    ),
-    "entity": (
-        "DISTINCT entity_type AS a, entity_id AS b",
-        f"{_WITHIN} AND entity_type IS NOT NULL AND (entity_type, entity_id) > ($5::text, $6::text)",
-        "entity_type, entity_id",
-    ),
+    "process": f"""
+        SELECT pid AS a, '' AS b FROM process WHERE {_WITHIN} AND pid > $5::bigint AND $6::text IS NOT NULL ORDER BY pid""",
+    "root": """
+        SELECT pid AS a, '' AS b FROM process WHERE tenant = $1 AND parent IS NULL AND created_at < $4 AND pid > $5::bigint
+        AND $6::text IS NOT NULL AND ($2::text IS NULL OR true) AND ($3::timestamptz IS NULL OR true) ORDER BY pid""",
+    "entity": f"""
+        SELECT entity_type AS a, entity_id AS b FROM process
+        WHERE {_WITHIN} AND entity_type IS NOT NULL AND (entity_type, entity_id) > ($5::text, $6::text)
+        UNION SELECT reference.type, reference.id FROM {_REFERS}
+        WHERE {_WITHIN} AND (reference.type, reference.id) > ($5::text, $6::text) ORDER BY a, b""",
 }
 CASE_KINDS = tuple(_FIRST)
 _OF_CASE = {
     "process": "SELECT * FROM process WHERE process.pid = given.a::bigint",
     "root": "SELECT * FROM process WHERE process.pid = given.a::bigint"
     " UNION ALL SELECT * FROM process WHERE process.root = given.a::bigint AND process.parent IS NOT NULL",
-    "entity": "SELECT * FROM process WHERE process.tenant = $1 AND process.entity_type = given.a AND process.entity_id = given.b",
+    "entity": "SELECT * FROM process WHERE process.pid IN ("
+    "SELECT pid FROM process WHERE tenant = $1 AND entity_type = given.a AND entity_id = given.b"
+    " UNION SELECT pid FROM entity_reference WHERE tenant = $1 AND type = given.a AND id = given.b)",
 }
 _COLUMNS = (
     "journal.pid, journal.version, journal.command, journal.type, journal.from_state, journal.state, journal.outcome,"
     " journal.at, journal.by, journal.reason, journal.operator, process.service, process.service_version,"
-    " process.entity_type, process.entity_id, process.parent, process.root, process.priority"
+    " process.entity_type, process.entity_id, process.entities, process.parent"
 )
 
 Case = tuple[str, str]
@@ -62,11 +63,8 @@ def start(kind: str) -> Case:
 
 async def cases(connection: Connection, scope: Scope, kind: str, after: Case) -> list[Case]:
     """The next ones behind `after`."""
-    columns, where, order = _FIRST[kind]
     key: Any = after[0] if kind == "entity" else int(after[0])
-    found = await connection.fetch(
-        f"SELECT {columns} FROM process WHERE {where} ORDER BY {order} LIMIT {CASES}", *scope, key, after[1]
-    )
+    found = await connection.fetch(f"{_FIRST[kind]} LIMIT {CASES}", *scope, key, after[1])
     return [(str(row["a"]), row["b"]) for row in found]
 
 
@@ -98,7 +96,7 @@ async def processes(connection: Connection, scope: Scope, after: int) -> list[An
     return list(
         await connection.fetch(
             "SELECT process.pid, process.service, process.service_version, process.priority, process.key, process.created_at,"
-            " process.entity_type, process.entity_id, before.pid AS parent"
+            " process.entity_type, process.entity_id, process.entities, before.pid AS parent"
             f" FROM process LEFT JOIN process before ON before.pid = process.parent AND {_WITHIN.replace('process.', 'before.')}"
             f" WHERE {_WITHIN} AND process.pid > $5 ORDER BY process.pid LIMIT {CASES}",
             *scope,
