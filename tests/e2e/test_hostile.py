@@ -146,9 +146,6 @@ async def test_garbage_on_a_topic_is_a_dead_letter_and_the_rest_flows(installati
 async def test_a_refused_command_from_the_bus_is_answered_by_an_event(installation: Installation) -> None:
     producer = Producer({"bootstrap.servers": installation.kafka})
     headers = [("ce_specversion", "1.0"), ("ce_id", uuid.uuid4().hex), ("ce_source", "/hostile")]
-    producer.produce(
-        "process-commands", b'{"pid": 987654321}', b"987654321", headers=[*headers, ("ce_type", types.CANCEL_PROCESS)]
-    )
     async with (
         aiohttp.ClientSession() as http,
         http.get(
@@ -156,7 +153,12 @@ async def test_a_refused_command_from_the_bus_is_answered_by_an_event(installati
             headers=installation.headers | {"accept": "text/event-stream"},
         ) as stream,
     ):
-        await asyncio.sleep(0.5)
+        producer.produce(
+            "process-commands",
+            b'{"pid": 987654321}',
+            b"987654321",
+            headers=[*headers, ("ce_type", types.CANCEL_PROCESS)],
+        )
         assert producer.flush(10) == 0
         async with asyncio.timeout(20):
             async for line in stream.content:
