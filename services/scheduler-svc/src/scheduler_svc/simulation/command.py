@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
 
 USAGE = """\
 contest replay                         one instant a line on stdin, who starts on stdout
 contest swf                            the same for rigid jobs on identical processors
+contest forecast SERIES.csv.gz --day HOURS --per-week DAYS --test-days N [--ahead day|week]
 """
 
 
@@ -23,8 +26,38 @@ def main(arguments: list[str]) -> int:
         from scheduler_svc.simulation.batch import Batch
 
         return _online(Batch)
+    if name in OFFLINE:
+        try:
+            answer = OFFLINE[name](rest)
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            print(f"contest {name}: {error}", file=sys.stderr)
+            return 1
+        json.dump(answer, sys.stdout, separators=(",", ":"))
+        print()
+        return 0
     print(USAGE, file=sys.stderr, end="")
     return 2
+
+
+def _forecast(arguments: list[str]) -> Any:
+    from scheduler_svc.simulation.load import forecasts, read
+
+    parser = argparse.ArgumentParser(prog="contest forecast")
+    parser.add_argument("series", type=Path)
+    parser.add_argument("--day", type=int, required=True, help="hours a day")
+    parser.add_argument("--per-week", type=int, required=True, help="days a week")
+    parser.add_argument("--test-days", type=int, required=True)
+    parser.add_argument("--ahead", choices=["day", "week"], default="day")
+    told = parser.parse_args(arguments)
+    made = forecasts(read(told.series), told.day, told.per_week, told.test_days, week=told.ahead == "week")
+    return {
+        str(origin): {name: [round(value, 4) for value in getattr(each, part)] for name, part in _PARTS}
+        for origin, each in made.items()
+    }
+
+
+_PARTS = (("mean", "mean"), ("lo", "low"), ("hi", "high"))
+OFFLINE: Final[Mapping[str, Callable[[list[str]], Any]]] = {"forecast": _forecast}
 
 
 def _online(make: Callable[[dict[str, Any]], Any]) -> int:
