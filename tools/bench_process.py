@@ -41,7 +41,7 @@ SERVICE = "bench"
 class Bench:
     def __init__(self, dsn: str, postgres: int | None) -> None:
         settings = Settings.model_validate({"database_url": dsn, "kafka_bootstrap": "127.0.0.1:9", "env": "dev"})
-        self.parts, self.ticker, self.runner = wired(settings)
+        self.parts, self.ticker, self.runner, _ = wired(settings)
         (self.consumer,) = self.parts.consumers
         self.groups = {"postgres": [postgres]} if postgres else {}
         self.serial = 0

@@ -16,6 +16,7 @@ from kernel_runtime.http import application
 from kernel_runtime.pipeline import Pipeline
 from kernel_runtime.problem import Problem
 from process_svc import fsck, http
+from process_svc.desk import Desk
 from process_svc.handlers import HANDLERS
 from process_svc.handlers.bodies import Definitions, Grant, Tick
 from process_svc.handlers.commands import NAMED
@@ -37,12 +38,14 @@ class Lane:
         self.followed: list[FollowUp] = []
         self.crash = False
         self.memory = Memory(self._follow)
+        self.desk = Desk(database)
+        self.memory.offer = self.desk.offer
         self.pipeline = Pipeline(database, partial(Work, self.memory), HANDLERS, committed=lambda: None)
         self._number = itertools.count(1)
         self._tasks: list[asyncio.Task[Any]] = []
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(
-                application(http.routes(database, self.pipeline, SETTINGS), internal_token=TOKEN),
+                application(http.routes(database, self.pipeline, self.desk, SETTINGS), internal_token=TOKEN),
                 raise_app_exceptions=False,
             ),
             base_url="http://process-svc",
@@ -75,7 +78,7 @@ class Lane:
         model = next(model for command, model in NAMED.items() if command.value == name)
         return await self.give(name, model.model_validate({"pid": pid} | fields))
 
-    async def grant(self, process: Any, operator: str = "ada", dispatch: str | None = None) -> None:
+    async def grant(self, process: Any, operator: str | None = "ada", dispatch: str | None = None) -> None:
         body = Grant(
             dispatch_id=dispatch or f"{process['pid']}.{process['version']}.1",
             pid=process["pid"],
@@ -136,10 +139,12 @@ async def lane(url: str) -> AsyncIterator[Lane]:
     database = Database(url, name="test")
     await database.open()
     made = Lane(database)
-    running = asyncio.create_task(made.pipeline.run())
+    running = [asyncio.create_task(made.pipeline.run()), asyncio.create_task(made.desk.run())]
     try:
         yield made
     finally:
-        running.cancel()
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
         await made.http.aclose()
         await database.close()

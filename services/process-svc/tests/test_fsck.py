@@ -31,6 +31,9 @@ SEEDED = {
     "new_will_be_admitted": "DELETE FROM dependency",
     "waiting_will_be_woken": "UPDATE process SET wake_at = NULL WHERE state = 'WAITING'",
     "nothing_is_overdue": "UPDATE process SET wake_at = clock_timestamp() - interval '1 hour' WHERE pid = 2",
+    "leases_belong_to_runs": "UPDATE work_lease SET dispatch_id = 'another'",
+    "work_can_be_claimed": "DELETE FROM work_lease",
+    "lapsed_leases_end": "UPDATE work_lease SET worker = 'w', until = clock_timestamp() - interval '1 min'",
     "ended_has_an_outcome": "UPDATE process SET outcome = NULL WHERE pid = 1",
     "incidents_match_processes": "UPDATE incident SET state = 'resolved'",
     "jobs_count_their_items": "UPDATE job SET done = done - 1, failed = failed + 1",
@@ -50,6 +53,8 @@ async def sound(kernel: Lane) -> None:
     failed = await kernel.run()
     await kernel.ask("fail", failed["pid"])
     waiting = await kernel.run()
+    await kernel.define("work", kind="automatic")
+    await kernel.run("work")
     await kernel.create(parent=waiting["pid"], after=[waiting["pid"]])
     await kernel.ask("wait", waiting["pid"], **{"for": {"timer": {"after": "P1D"}}})
     await kernel.define("serial", entity_type="invoice", per_entity="serialise")

@@ -165,7 +165,13 @@ class CancelProcess(ProcessCommand):
     pass
 
 
-class CompleteProcess(ProcessCommand):
+class TokenCommand(ProcessCommand):
+    """What a worker says by `token`, it says only while that holds the lease of the process."""
+
+    token: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+
+
+class CompleteProcess(TokenCommand):
     output: JsonObject = {}
 
 
@@ -175,7 +181,7 @@ class Failure(Command):
     message: Text = ""
 
 
-class FailProcess(ProcessCommand):
+class FailProcess(TokenCommand):
     error: Failure = Failure()
 
 
@@ -226,7 +232,7 @@ class WakeProcess(ProcessCommand):
     context: JsonObject | None = None
 
 
-class ReleaseProcess(ProcessCommand):
+class ReleaseProcess(TokenCommand):
     pass
 
 

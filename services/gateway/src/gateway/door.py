@@ -19,12 +19,13 @@ from gateway.reply import problem_reply, send_reply
 
 log = structlog.get_logger()
 
+_LASTING = frozenset({"/v1/stream", "/v1/work:claim"})
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACE = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Door:
-    """Around everything else. `busy`: requests under way; the stream, which lasts, has bounds of its own."""
+    """Around everything else. `busy`: requests under way; the stream and claims, which last, have bounds of their own."""
 
     def __init__(self, app: ASGIApp, max_in_flight: int) -> None:
         self._app = app
@@ -51,7 +52,7 @@ class Door:
                 event["headers"] = [*event["headers"], (b"x-request-id", request_id)]
             await send(event)
 
-        lasting = scope["path"] == "/v1/stream"
+        lasting = scope["path"] in _LASTING
         self.busy += not lasting
         try:
             if self.busy > self._limit and not scope["path"].startswith("/health/"):

@@ -1,10 +1,12 @@
 """One operation as an ASGI application: who calls, whether they may, what they send, and then the answer."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 
 from kernel_runtime.http import Receive, Scope, Send
 from kernel_runtime.problem import Problem, ProblemError
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from gateway.auth.policy import Rule
@@ -47,7 +49,8 @@ class Endpoint:
         if operation.streams:
             await self._pass_on(scope, inner, receive, send)
             return
-        reply = await self._answer(scope, principal, params, inner, body, content_type)
+        answering = self._answer(scope, principal, params, inner, body, content_type)
+        reply = await (_while_there(answering, receive) if operation.lasting else answering)
         await send_reply(reply, send)
 
     async def _answer(
@@ -114,6 +117,19 @@ def _target(scope: Scope) -> str:
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _while_there(answering: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
+    """Its reply; given up on, with the request to the service, when the client goes away."""
+    work, gone = asyncio.ensure_future(answering), asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
 
 
 class ByMethod:

@@ -68,12 +68,21 @@ class Call:
         """The first value of a query parameter."""
         return next((value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name), None)
 
-    async def ask(self, service: str, method: str, path: str, body: bytes = b"", *, keyed: bool = True) -> Reply:
+    async def ask(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        keyed: bool = True,
+        timeout: float | None = None,
+    ) -> Reply:
         """What a service says; the path is to be encoded already. `keyed`: with the caller's Idempotency-Key."""
         headers = self.headers if keyed else {k: v for k, v in self.headers.items() if k != "idempotency-key"}
         if body:
             headers = {**headers, "content-type": "application/json"}
-        return await self.proxy.send(service, method, path, headers, body)
+        return await self.proxy.send(service, method, path, headers, body, timeout=timeout)
 
     def flag(self, name: str) -> bool:
         return (self.argument(name) or "").lower() in ("true", "1", "yes")
@@ -100,6 +109,8 @@ class Operation:
     description: str = ""
     streams: bool = False
     """The owner's answer is passed on as it comes, however large."""
+    lasting: bool = False
+    """It waits for something to happen: it doesn't count as under way, and ends when its client goes away."""
 
     @property
     def key(self) -> str:

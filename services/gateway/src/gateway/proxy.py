@@ -112,10 +112,12 @@ class Proxy:
         target: str,
         headers: Mapping[str, str],
         body: bytes = b"",
+        *,
+        timeout: float | None = None,
     ) -> Reply:
         """The service's answer, whatever its status; raises ProblemError(503) where the service is away.
 
-        `target` is the path with its query, encoded as the client sent it.
+        `target` is the path with its query, encoded as the client sent it. `timeout` in seconds, where not the usual one.
         """
         replicas = self._replicas[service]
         twice = "idempotency-key" in headers or method == "GET" or (method == "PUT" and "if-match" not in headers)
@@ -124,7 +126,7 @@ class Proxy:
         while urls:
             url = urls.pop(0)
             try:
-                return await self._ask(url, method, target, headers, body)
+                return await self._ask(url, method, target, headers, body, timeout)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 replicas.refused(url)
                 log.info("proxy.refused", service=service, url=url, error=str(error))
@@ -163,10 +165,18 @@ class Proxy:
             return
         raise ProblemError(unavailable(f"{service} is away. Try again in a moment."))
 
-    async def _ask(self, url: str, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    async def _ask(
+        self, url: str, method: str, target: str, headers: Mapping[str, str], body: bytes, seconds: float | None
+    ) -> Reply:
         assert self._session is not None
+        timeout = TIMEOUT if seconds is None else aiohttp.ClientTimeout(total=seconds, sock_connect=2)
         async with self._session.request(
-            method, URL(url + target, encoded=True), data=body or None, headers=headers, allow_redirects=False
+            method,
+            URL(url + target, encoded=True),
+            data=body or None,
+            headers=headers,
+            allow_redirects=False,
+            timeout=timeout,
         ) as answer:
             return Reply(answer.status, await answer.read(), _passed_back(answer.raw_headers))
 

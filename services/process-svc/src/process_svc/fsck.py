@@ -5,6 +5,7 @@ from typing import Any
 from kernel_contracts.vocabulary import CommandName, ProcessState
 from kernel_runtime.database import Connection
 
+from process_svc.domain.lease import KINDS
 from process_svc.domain.states import leads
 from process_svc.signing import GENESIS, signed
 from process_svc.store import checkpoints
@@ -23,6 +24,8 @@ _MOVES = ", ".join(
     for target in ProcessState
     if leads(command, origin, target)
 )
+
+_KINDS = ", ".join(f"'{kind}'" for kind in sorted(KINDS))
 
 CHECKS = {
     "journal_is_a_legal_path": f"""
@@ -84,6 +87,18 @@ CHECKS = {
     "nothing_is_overdue": f"""
         SELECT pid FROM process WHERE wake_at < clock_timestamp() - interval '{GRACE}'
         UNION ALL SELECT pid FROM follow_up WHERE at < clock_timestamp() - interval '{GRACE}'""",
+    "leases_belong_to_runs": f"""
+        SELECT work_lease.pid FROM work_lease LEFT JOIN process USING (pid) LEFT JOIN service_version v
+            ON (v.tenant, v.name, v.version) = (process.tenant, process.service, process.service_version)
+        WHERE (process.state = 'RUNNING' AND v.kind IN ({_KINDS}) AND work_lease.dispatch_id = process.dispatch_id
+            AND work_lease.tenant = process.tenant AND work_lease.service = process.service) IS NOT TRUE""",
+    "work_can_be_claimed": f"""
+        SELECT process.pid FROM process JOIN service_version v
+            ON (v.tenant, v.name, v.version) = (process.tenant, process.service, process.service_version)
+        WHERE process.state = 'RUNNING' AND v.kind IN ({_KINDS})
+            AND NOT EXISTS (SELECT FROM work_lease WHERE work_lease.pid = process.pid)""",
+    "lapsed_leases_end": f"""
+        SELECT pid FROM work_lease WHERE until < clock_timestamp() - interval '{GRACE}'""",
     "ended_has_an_outcome": """
         SELECT pid FROM process WHERE (state = 'TERMINATED') <> (outcome IS NOT NULL)
             OR (state = 'TERMINATED') <> (ended_at IS NOT NULL) OR (state = 'TERMINATED' AND wake_at IS NOT NULL)""",

@@ -1,7 +1,7 @@
 """What a replica keeps between its batches: definitions, fresh numbers, and whom it tells what a batch has left to do."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from kernel_runtime.database import Connection
@@ -40,10 +40,14 @@ def _idle() -> None:
     pass
 
 
+def _unclaimed(_: Collection[tuple[str, str]]) -> None:
+    pass
+
+
 class Memory:
     """`follow_up` is called with what a batch has left for relatives, `due` with when time has something to do.
 
-    `go_on` is called where a bulk job has something to go on with.
+    `go_on` is called where a bulk job has something to go on with, `offer` with (tenant, service) of what workers can claim.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Memory:
         self.due = due
         self.jobs = Numbers("job_id")
         self.go_on: Callable[[], None] = _idle
+        self.offer: Callable[[Collection[tuple[str, str]]], None] = _unclaimed
 
     def tell(self, follow_ups: Sequence[FollowUp], times: Iterable[datetime]) -> None:
         """After the commit."""

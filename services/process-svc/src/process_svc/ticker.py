@@ -6,6 +6,7 @@ the replica that wrote them; the ticker finds those of a replica that died.
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,17 +14,26 @@ from datetime import UTC, datetime
 from kernel_runtime.command import Answer, Cause, Command
 from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
+from prometheus_client import Gauge
 
-from process_svc.handlers.bodies import Tick
+from process_svc.handlers.bodies import Lapse, Tick
 from process_svc.handlers.work import unpacked
 from process_svc.store import follow_ups as store
 from process_svc.store.follow_ups import JOIN, TURN, FollowUp
+from process_svc.store.leases import counts, lapsed
 from process_svc.store.processes import due
 from process_svc.wire import SOURCE
 
 BATCH = 500
 LONGEST = 1.0
 """Seconds between two looks, at most."""
+
+
+LEASES = Gauge(
+    "kernel_work_leases", "Running processes of programs: open to be claimed, or held by a worker.", ("state",)
+)
+MEASURE = 5.0
+"""Seconds between two counts of them."""
 
 
 class Ticker:
@@ -35,6 +45,7 @@ class Ticker:
         self._abandoned = abandoned
         self._next: datetime | None = None
         self._earlier = asyncio.Event()
+        self._measured = 0.0
 
     def wake(self, at: datetime) -> None:
         """Something is due at `at`."""
@@ -59,11 +70,18 @@ class Ticker:
         async with self._database.connection() as connection:
             now_due, wait = await due(connection, BATCH)
             left = await store.abandoned(connection, self._abandoned, BATCH)
+            silent = await lapsed(connection, BATCH)
+            if self._measured + MEASURE < (now := time.monotonic()):
+                self._measured = now
+                for state, number in zip(("open", "held"), await counts(connection), strict=True):
+                    LEASES.labels(state).set(number)
         work = [[tick(pid, tenant) for pid, tenant in now_due]] if now_due else []
+        if silent:
+            work.append([lapse(pid, tenant, token) for pid, tenant, token in silent])
         for part in (*work, *parts(left)):
             if not all(isinstance(result, Answer) for result in await self._pipeline.submit_all(part)):
                 return LONGEST
-        if len(now_due) == BATCH or len(left) == BATCH:
+        if BATCH in (len(now_due), len(left), len(silent)):
             return 0.0
         return LONGEST if wait is None else min(max(wait, 0.005), LONGEST)
 
@@ -71,6 +89,11 @@ class Ticker:
 def tick(pid: int, tenant: str) -> Command:
     id = uuid.uuid4().hex
     return Command(id, "tick", tenant, Tick(pid), SOURCE, Cause(None, id))
+
+
+def lapse(pid: int, tenant: str, token: int) -> Command:
+    id = uuid.uuid4().hex
+    return Command(id, "lapse", tenant, Lapse(pid, token), SOURCE, Cause(None, id))
 
 
 def follow_up(body: FollowUp) -> Command:

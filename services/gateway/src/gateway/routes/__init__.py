@@ -21,6 +21,7 @@ from gateway.routes import (
     services,
     stream,
     why,
+    work,
 )
 
 
@@ -30,6 +31,7 @@ def operations(database: Database) -> list[Operation]:
         *processes.HOT,
         *commands.OPERATIONS,
         *operators.OPERATIONS,
+        *work.OPERATIONS,
         *processes.OPERATIONS,
         *why.OPERATIONS,
         *entities.OPERATIONS,

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 
 from kernel_runtime.pipeline import Handler
 
-from process_svc.handlers import commands, create, incidents, internal, jobs, services
+from process_svc.handlers import automatic, commands, create, incidents, internal, jobs, services
 
 HANDLERS: Mapping[str, Handler] = {
     "create": create.create,
     "create_batch": create.create_batch,
     "commands_batch": commands.batch,
     **{name.value: commands.handle for name in commands.NAMED},
+    "heartbeat": automatic.heartbeat,
+    "lapse": automatic.lapse,
     "dispatch": internal.dispatch,
     "tick": internal.tick,
     "follow_up": internal.follow_up,

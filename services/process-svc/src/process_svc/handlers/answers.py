@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from kernel_runtime.problem import Problem, invalid
+from kernel_runtime.problem import Problem, conflict, invalid
 
 from process_svc import wire
 from process_svc.domain.process import Refusal
@@ -22,6 +22,16 @@ def problem(refusal: Refusal) -> Problem:
 
 def forbidden(what: str) -> Problem:
     return Problem(403, "Forbidden", f"Your roles don't allow you to {what}.")
+
+
+def lease_is_gone(pid: int, token: int, why: str, state: str) -> Problem:
+    """To a worker whose answer comes too late, or that should stop."""
+    return conflict(
+        "Lease is gone",
+        f"Token {token} does not hold process {pid}, which is {state}: {why}. Stop working on it; nothing was changed.",
+        state=state,
+        lease="gone",
+    )
 
 
 def stored(value: Any, what: str) -> str | Problem:

@@ -7,7 +7,9 @@ from typing import Any, Literal, NamedTuple
 from kernel_contracts.base import Command as Model
 from kernel_contracts.base import Event, JsonObject, Text
 from kernel_contracts.process import ServiceDefinition
+from kernel_contracts.work import Heartbeat
 from kernel_runtime.command import Command
+from kernel_runtime.problem import Problem
 from pydantic import Field
 
 from process_svc.store.follow_ups import FollowUp
@@ -15,11 +17,13 @@ from process_svc.store.job_items import Settled
 
 __all__ = [
     "Batch",
+    "Beats",
     "Definitions",
     "FollowUp",
     "Grant",
     "JobControl",
     "JobItem",
+    "Lapse",
     "NewJob",
     "ResolveIncident",
     "Settle",
@@ -86,6 +90,25 @@ class JobItem(NamedTuple):
 class Settle(NamedTuple):
     job: int
     items: Sequence[Settled]
+
+
+class Lapse(NamedTuple):
+    """The end of the lease that was handed out with `token` has passed."""
+
+    pid: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """Heartbeats in the order of the request; a Problem stands for one that could not be read. `single`: without a list."""
+
+    items: Sequence[Heartbeat | Problem]
+    single: bool = False
+
+    @property
+    def pids(self) -> list[int]:
+        return [item.pid for item in self.items if isinstance(item, Heartbeat)]
 
 
 class ResolveIncident(Model):

@@ -13,12 +13,13 @@ from kernel_runtime.problem import Problem, conflict, not_found
 from process_svc import wire
 from process_svc.catalog import check_output
 from process_svc.domain import decisions
+from process_svc.domain.lease import answered, gone
 from process_svc.domain.merge import merge
 from process_svc.domain.permissions import may_command
 from process_svc.domain.process import Decision, Process, Refusal, Waiting
 from process_svc.domain.snapshots import intact
 from process_svc.domain.steps import Error
-from process_svc.handlers.answers import forbidden, problem, stored, too_far, utc
+from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.work import Family, Work
 from process_svc.store.follow_ups import RESUME, SUSPEND
@@ -82,6 +83,12 @@ def _carry_out(
             return forbidden(f"{name} process {body.pid}")
     elif process.ended_by == command.id:
         return process
+    token = getattr(body, "token", None)
+    if token is not None:
+        if process.ended_by == answered(token, name):
+            return process
+        if (why := gone(work.leases.locked.get(process.pid), token, now)) is not None:
+            return lease_is_gone(process.pid, token, why, process.state.value)
     if body.expected_version is not None and body.expected_version != process.version:
         return Problem(
             412,
@@ -94,7 +101,9 @@ def _carry_out(
         return decided
     if isinstance(decided, Refusal):
         return problem(decided)
-    if name in _ENDS and command.envelope is not None:
+    if token is not None:
+        decided.entries[-1].process = decided.process.but(ended_by=answered(token, name))
+    elif name in _ENDS and command.envelope is not None:
         decided.entries[-1].process = decided.process.but(ended_by=command.id)
     done = work.apply(decided, command, now)
     if name in _STAY and (opened := decisions.admit(done, work.outcomes, now)) is not None:

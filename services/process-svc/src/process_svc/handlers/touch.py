@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_contracts.process import (
+    CompleteProcess,
     CreateProcess,
     FailProcess,
     PatchContext,
     ProcessCommand,
+    ReleaseProcess,
     ResumeProcess,
     RetryProcess,
     RollbackProcess,
@@ -19,11 +21,13 @@ from kernel_runtime.command import Command
 
 from process_svc.handlers.bodies import (
     Batch,
+    Beats,
     Definitions,
     FollowUp,
     Grant,
     JobControl,
     JobItem,
+    Lapse,
     NewJob,
     ResolveIncident,
     Settle,
@@ -44,6 +48,10 @@ class Touched:
     incidents: dict[int, int | None] = field(default_factory=dict)
     """id -> the version to go back to"""
     definitions: set[tuple[str, str]] = field(default_factory=set)
+    leases: set[int] = field(default_factory=set)
+    """Processes whose lease is looked at."""
+    beats: set[int] = field(default_factory=set)
+    """Processes whose lease alone is touched: they are not locked."""
     may_fail: int = 0
     """How many incidents there may be."""
     jobs: set[int] = field(default_factory=set)
@@ -72,6 +80,26 @@ def _create(found: Touched, tenant: str, body: CreateProcess) -> None:
 
 def _command(found: Touched, tenant: str, body: ProcessCommand) -> None:
     found.pids.add(body.pid)
+
+
+def _by_token(found: Touched, tenant: str, body: Any) -> None:
+    found.pids.add(body.pid)
+    if body.token is not None:
+        found.leases.add(body.pid)
+
+
+def _fail(found: Touched, tenant: str, body: FailProcess) -> None:
+    found.may_fail += 1
+    _by_token(found, tenant, body)
+
+
+def _lapse(found: Touched, tenant: str, body: Lapse) -> None:
+    _may_fail(found, tenant, body)
+    found.leases.add(body.pid)
+
+
+def _beats(found: Touched, tenant: str, body: Beats) -> None:
+    found.beats.update(body.pids)
 
 
 def _may_fail(found: Touched, tenant: str, body: Any) -> None:
@@ -137,8 +165,12 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     CreateProcess: _create,
     RollbackProcess: _rollback,
     **dict.fromkeys((WakeProcess, RetryProcess, PatchContext), _changes_context),
+    **dict.fromkeys((CompleteProcess, ReleaseProcess), _by_token),
+    FailProcess: _fail,
     Grant: _command,
-    **dict.fromkeys((Tick, FailProcess, ResumeProcess), _may_fail),
+    Lapse: _lapse,
+    Beats: _beats,
+    **dict.fromkeys((Tick, ResumeProcess), _may_fail),
     Batch: _batch,
     FollowUp: _follow_up,
     ResolveIncident: _resolve,

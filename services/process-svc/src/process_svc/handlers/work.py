@@ -16,9 +16,10 @@ from process_svc.domain import decisions, ledger
 from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
-from process_svc.domain.states import NEW, READY, TERMINATED
+from process_svc.domain.states import NEW, READY, RUNNING, TERMINATED
 from process_svc.handlers import journal
 from process_svc.handlers.job_work import JobWork
+from process_svc.handlers.leases import Leases
 from process_svc.handlers.touch import Touched, touched
 from process_svc.handlers.turns import Turns
 from process_svc.memory import Memory
@@ -59,6 +60,7 @@ class Work:
         self.snapshots: dict[tuple[int, int], Snapshot] = {}
         self.incidents: dict[int, Incident] = {}
         self.relatives: dict[int, list[int]] = {}
+        self.leases = Leases()
         self.taken: set[int] = set()
         """Ids of follow-ups that are this batch's to carry out."""
         self.definitions: dict[tuple[str, str], StoredService] = {}
@@ -94,6 +96,8 @@ class Work:
         if found.creates:
             await self._prepare_creates(connection, found)
         self.processes = processes = await store.lock(connection, found.pids, found.whole)
+        if found.leases or found.beats:
+            await self.leases.load(connection, found.leases, found.beats)
         if found.snapshots:
             self.snapshots = await store.snapshots_at(connection, found.snapshots)
         if found.definitions:
@@ -204,6 +208,8 @@ class Work:
             assert after.context is not None
             self._snapshots.append((pid, after.context_version, now, after.context, after.context_hash, previous))
             self._new_context[pid] = None
+        if before is not None and (before.state is RUNNING or after.state is RUNNING):
+            self.leases.follow(before, self.entry(before).service.kind, after, self.entry(after), now)
         self.processes[pid] = after
         self.outcomes[pid] = after.outcome
         if self.turns is not None:
@@ -315,6 +321,7 @@ class Work:
         await store.write_snapshots(connection, self._snapshots)
         if self.turns is not None:
             await self.turns.save(connection)
+        await self.leases.save(connection, processes)
         if self._opened:
             await incidents.open_all(connection, list(self._opened.values()))
         if self._resolved:
@@ -335,6 +342,8 @@ class Work:
             self.memory.tell(self._told, self._times(self._now))
             if self.jobs is not None and self.jobs.wakes:
                 self.memory.go_on()
+        if self.leases.offered:
+            self.memory.offer(self.leases.offered)
 
     def _times(self, now: datetime) -> Iterable[datetime]:
         for pids in (self._new, self._changed):

@@ -4,16 +4,30 @@ from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
 from starlette.routing import BaseRoute
 
-from process_svc.http import checks, commands, entities, export, incidents, jobs, ledger, operators, reads, services
+from process_svc.desk import Desk
+from process_svc.http import (
+    checks,
+    commands,
+    entities,
+    export,
+    incidents,
+    jobs,
+    ledger,
+    operators,
+    reads,
+    services,
+    work,
+)
 from process_svc.settings import Settings
 
 
-def routes(database: Database, pipeline: Pipeline, settings: Settings) -> list[BaseRoute]:
+def routes(database: Database, pipeline: Pipeline, desk: Desk, settings: Settings) -> list[BaseRoute]:
     return [
         *services.routes(database, pipeline),
         *commands.routes(pipeline),
         *reads.routes(database, settings.tree_limit),
         *entities.routes(database),
+        *work.routes(database, pipeline, desk),
         *incidents.routes(database, pipeline),
         *jobs.routes(database, pipeline),
         *operators.routes(database),

@@ -29,7 +29,7 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
 
     async def create_batch(request: Request) -> Response:
         raw = await body(request)
-        items = [("create", _valid(CreateProcess, item)) for item in _items(raw)]
+        items = [("create", valid(CreateProcess, item)) for item in items_of(raw)]
         if sum(len(body.after) for _, body in items if isinstance(body, CreateProcess)) > MAX_PREDECESSORS:
             raise ProblemError(invalid(f"A batch may name {MAX_PREDECESSORS:,} predecessors: send smaller ones."))
         sent = command(caller(request), "create_batch", Batch(items), raw, weight=len(items))
@@ -37,7 +37,7 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
 
     async def commands_batch(request: Request) -> Response:
         raw = await body(request)
-        items = [_named(item) for item in _items(raw)]
+        items = [_named(item) for item in items_of(raw)]
         sent = command(caller(request), "commands_batch", Batch(items), raw, weight=len(items))
         return respond(await pipeline.submit(sent))
 
@@ -47,14 +47,14 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
         if model is None:
             raise ProblemError(not_found("command", name))
         who = caller(request)
-        pid = _pid(request)
+        pid = pid_of(request)
         content, raw = await read(request, model, pid=pid, **_expected(who.if_match))
         return respond(await pipeline.submit(command(who, name, content, raw, target=f"{pid}|{who.if_match}")))
 
     async def patch_context(request: Request) -> Response:
         who = caller(request)
-        pid, raw = _pid(request), await body(request)
-        content = _valid(PatchContext, {"pid": pid, "patch": _object(raw), **_expected(who.if_match)})
+        pid, raw = pid_of(request), await body(request)
+        content = valid(PatchContext, {"pid": pid, "patch": _object(raw), **_expected(who.if_match)})
         if isinstance(content, Problem):
             raise ProblemError(content)
         return respond(await pipeline.submit(command(who, "set_context", content, raw, target=f"{pid}|{who.if_match}")))
@@ -68,7 +68,7 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
     ]
 
 
-def _pid(request: Request) -> int:
+def pid_of(request: Request) -> int:
     pid = path_int(request, "pid", "process")
     if pid < 1:
         raise ProblemError(not_found("process", pid))
@@ -89,14 +89,14 @@ def _object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _items(raw: bytes) -> list[Any]:
+def items_of(raw: bytes) -> list[Any]:
     items = _object(raw).get("items")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
         raise ProblemError(invalid(f"`items` must be a list of 1 to {MAX_ITEMS:,}.", [("/items", "is required")]))
     return items
 
 
-def _valid(model: type[BaseModel], item: Any) -> Any:
+def valid(model: type[BaseModel], item: Any) -> Any:
     try:
         return model.model_validate(item)
     except ValidationError as error:
@@ -110,4 +110,4 @@ def _named(item: Any) -> tuple[str, Any]:
     model = _BY_PATH.get(name) if isinstance(name, str) else None
     if model is None:
         return "", invalid(f"There is no command {name!r}. Known: {', '.join(_BY_PATH)}.", [("/command", "is unknown")])
-    return str(name), _valid(model, {key: value for key, value in item.items() if key != "command"})
+    return str(name), valid(model, {key: value for key, value in item.items() if key != "command"})

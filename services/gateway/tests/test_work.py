@@ -1,0 +1,54 @@
+"""Claims: passed on with the operator's roles, not counted as under way, given up with their client."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from kernel_testing import eventually
+
+CLAIM = {"services": ["a"], "worker": "w", "wait": "PT30S"}
+
+
+async def test_a_program_of_an_operator_claims_what_its_roles_allow(gateway: Any) -> None:
+    gateway.services.answer(
+        "resource-svc", "GET", "/v1/operators/bot", 200, {"id": "bot", "roles": ["billing", "audit"]}
+    )
+    headers = gateway.bearer("integrator", operator="bot") | {"idempotency-key": "k"}
+    async with gateway.http.post(f"{gateway.url}/v1/work:claim", json=CLAIM, headers=headers) as answer:
+        assert answer.status == 200
+    seen = gateway.services.seen[-1]
+    assert seen.target == "/v1/work:claim?roles=billing%2Caudit"
+    assert "idempotency-key" not in {name.lower() for name in seen.headers}
+    async with gateway.http.post(
+        f"{gateway.url}/v1/work:claim", json=CLAIM, headers=gateway.bearer("operator")
+    ) as answer:
+        assert answer.status == 403
+    async with gateway.http.post(f"{gateway.url}/v1/work:claim", json=CLAIM, headers=gateway.bearer("admin")) as answer:
+        assert answer.status == 200
+    assert gateway.services.seen[-1].target == "/v1/work:claim"
+
+
+async def test_a_claim_ends_when_its_client_goes_away(gateway: Any) -> None:
+    state: dict[str, bool] = {}
+
+    async def wait(request: web.Request, body: bytes) -> web.StreamResponse:
+        state["waiting"] = True
+        await eventually(lambda: request.transport is None or request.transport.is_closing())
+        state["gone"] = True
+        return web.json_response({"items": []})
+
+    gateway.services.answers["process-svc", "POST", "/v1/work:claim"] = wait
+
+    async def ask() -> None:
+        async with aiohttp.ClientSession() as http:
+            await http.post(f"{gateway.url}/v1/work:claim", json=CLAIM, headers=gateway.bearer("integrator"))
+
+    asking = asyncio.ensure_future(ask())
+    await eventually(lambda: state.get("waiting"))
+    assert gateway.gateway.app.busy == 0
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await eventually(lambda: state.get("gone"))
