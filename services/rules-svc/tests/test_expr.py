@@ -9,8 +9,9 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rules_svc import expr, template
-from rules_svc.domain import cost
+from kernel_runtime.expressions import cost, template
+from kernel_runtime.expressions.engine import Scope
+from rules_svc import expr
 from rules_svc.domain.model import RuleError
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -18,13 +19,13 @@ SLOW = 0.4
 """Seconds; ten times what is aimed at, for a busy machine."""
 
 
-def scope(data: Any = None, parameters: Any = None, process: Any = None, entity: Any = None) -> expr.Scope:
+def scope(data: Any = None, parameters: Any = None, process: Any = None, entity: Any = None) -> Scope:
     event = {"id": "1", "source": "/s", "type": "t", "data": data}
     return expr.Facts(event, process, entity, NOW).bind(parameters or {})
 
 
 def value(source: str, data: Any = None, **more: Any) -> Any:
-    return template.compile("=" + source)(scope(data, **more))
+    return expr.computed("=" + source)(scope(data, **more))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_bombs_are_refused_or_over_soon(source: str) -> None:
     scoped = scope(WIDE)
     started = time.perf_counter()
     with contextlib.suppress(RuleError):
-        template.compile("=" + source)(scoped)
+        expr.computed("=" + source)(scoped)
     assert time.perf_counter() - started < SLOW
 
 
@@ -221,18 +222,18 @@ pieces = st.sampled_from([*_words.split(" "), " ", "\n", "'\\'"])
 def test_no_other_error_gets_out_whatever_is_evaluated(source: str, data: Any, process: Any) -> None:
     scoped = scope(data, process=process if isinstance(process, dict) else None, entity={"type": "t", "id": "i"})
     with contextlib.suppress(RuleError):
-        orjson.dumps(template.compile("=" + source)(scoped))
+        orjson.dumps(expr.computed("=" + source)(scoped))
 
 
 @given(kept_json)
 def test_a_value_goes_through_an_expression_unchanged(data: Any) -> None:
     assert value("event.data", data) == data
-    assert template.compile({"x": [data, "=event.data"]})(scope(data))["x"][1] == data
+    assert expr.computed({"x": [data, "=event.data"]})(scope(data))["x"][1] == data
 
 
 @given(kept_json)
 def test_literals_are_themselves(data: Any) -> None:
-    assert template.compile({"a": data, "b": [data]})(scope()) == {"a": data, "b": [data]}
+    assert expr.computed({"a": data, "b": [data]})(scope()) == {"a": data, "b": [data]}
 
 
 @pytest.mark.parametrize(
@@ -247,9 +248,9 @@ def test_times_become_text(given: Any, told: str) -> None:
 
 
 def test_pointers_lead_to_the_expression() -> None:
-    errors = list(template.errors({"a/b": ["=1+", {"c": "=foo"}], "d": "= "}))
+    errors = list(expr.errors({"a/b": ["=1+", {"c": "=foo"}], "d": "= "}))
     assert [error.pointer for error in errors] == ["/a~1b/0", "/a~1b/1/c", "/d"]
-    compute = template.compile({"a": {"b": ["=event.data.zz"]}})
+    compute = expr.computed({"a": {"b": ["=event.data.zz"]}})
     with pytest.raises(RuleError) as failed:
         compute(scope({}))
     assert failed.value.pointer == "/a/b/0"
@@ -257,6 +258,6 @@ def test_pointers_lead_to_the_expression() -> None:
 
 @given(st.lists(pieces, max_size=20).map("".join))
 def test_the_profile_of_any_source_is_taken(source: str) -> None:
-    profile = cost.profile(source)
+    profile = cost.profile(source, frozenset({"event"}))
     assert cost.cost(profile, cost.Size(10, 5)) >= 10
     assert profile.depth <= profile.loops

@@ -13,10 +13,11 @@ from kernel_contracts.base import Command as CommandModel
 from kernel_contracts.base import Name
 from kernel_contracts.process import CancelProcess, CreateProcess, PrioritizeProcess, ResumeProcess, SuspendProcess
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition
+from kernel_runtime.expressions.engine import Expression
 from kernel_runtime.problem import validation_problem
 from pydantic import TypeAdapter, ValidationError
 
-from rules_svc import expr, schemas, template
+from rules_svc import expr, schemas
 from rules_svc.domain.model import ON_A_PROCESS, Do, Rule, RuleError, Scope, Step
 
 Errors = list[tuple[str, str]]
@@ -59,7 +60,7 @@ class EventType:
     """A business event's schema, and what waiting processes are matched by (None: the subject)."""
 
     check: schemas.Check | None
-    key: expr.Expression | None
+    key: Expression | None
 
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
@@ -97,7 +98,7 @@ def rule_errors(definition: RuleDefinition) -> Errors:
         errors.append(_finding(error.within("/when")))
     for index, instruction in enumerate(body["instructions"]):
         pointer = f"/instructions/{index}"
-        errors += [_finding(error) for error in template.errors(_arguments(instruction), pointer)]
+        errors += [_finding(error) for error in expr.errors(_arguments(instruction), pointer)]
         errors += [(pointer + place, text) for place, text in _instruction_errors(instruction, definition)]
     return errors
 
@@ -162,7 +163,7 @@ def _arguments(instruction: Mapping[str, Any]) -> dict[str, Any]:
 
 def _step(instruction: Mapping[str, Any]) -> Step:
     do = Do(instruction["do"])
-    computed = template.compile(_arguments(instruction))
+    computed = expr.computed(_arguments(instruction))
 
     def compute(scope: Scope) -> Mapping[str, Any]:
         return _shaped(do, computed(scope))
@@ -236,7 +237,7 @@ def event_type_of(definition: EventTypeDefinition) -> EventType:
     )
 
 
-def _key(source: str) -> expr.Expression:
+def _key(source: str) -> Expression:
     if not source.startswith("="):
         raise RuleError('a key is computed from the event: begin it with "=", as in "=event.data.order"')
     return expr.compile(source[1:])

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kernel_runtime.expressions.errors import ExpressionError
+
 Scope = Any
 """What expressions see of one event and one rule's parameters; opaque here."""
 
@@ -16,24 +18,8 @@ Bind = Callable[[Mapping[str, Any]], Scope]
 """Makes the scope of a rule from its parameters."""
 
 
-class RuleError(Exception):
-    """An expression or an instruction is wrong: in its source, or for this event. The only error of expressions."""
-
-    def __init__(self, detail: str, pointer: str = "", *, line: int | None = None, column: int | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.pointer = pointer
-        self.line = line
-        self.column = column
-
-    def within(self, pointer: str) -> "RuleError":
-        """The same error, seen from further out."""
-        return RuleError(self.detail, pointer + self.pointer, line=self.line, column=self.column)
-
-    def __str__(self) -> str:
-        place = f"{self.pointer}: " if self.pointer else ""
-        position = f"line {self.line}, column {self.column}: " if self.line is not None else ""
-        return place + position + self.detail
+RuleError = ExpressionError
+"""An expression or an instruction is wrong: in its source, or for this event."""
 
 
 class Do(StrEnum):

@@ -1,0 +1,17 @@
+"""What expressions see in process-svc: `context`, `process` (the PCB without its context), and `now`; where they make sense also
+`output` (what a process or a child ended with) and `item`, `index` (of a list that is gone through). The engine is the runtime's.
+
+Names that a place does not bind are null there. A string that begins with `=` is an expression; anything else is itself.
+"""
+
+from typing import Any, Final
+
+from kernel_runtime.expressions import template
+from kernel_runtime.expressions.engine import Language
+
+LANGUAGE: Final = Language("context", "process", "output", "item", "index")
+
+
+def computed(value: Any) -> template.Compute:
+    """A function of `LANGUAGE.scope(now, context=..., process=...)`; raises ExpressionError where it does not compile."""
+    return template.compile(LANGUAGE, value)
