@@ -20,7 +20,7 @@ POOL = Need("processor")
 class Batch:
     def __init__(self, hello: dict[str, Any]) -> None:
         self._world = World(SETTINGS)
-        self._world.tell(Unit("pool", POOL.type, hello["procs"], frozenset()), 0)
+        self._world.tell(Unit("pool", POOL.type, hello["procs"]), 0)
         self._demands: dict[int, Demands] = {}
 
     def answer(self, told: dict[str, Any]) -> dict[str, Any]:

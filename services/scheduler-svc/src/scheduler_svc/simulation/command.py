@@ -12,6 +12,8 @@ from typing import Any, Final
 USAGE = """\
 contest replay                         one instant a line on stdin, who starts on stdout
 contest swf                            the same for rigid jobs on identical processors
+contest rcpsp SET.zip [--budget-ms N]
+contest msrcpsp FOLDER [--budget-ms N | --online]
 contest forecast SERIES.csv.gz --day HOURS --per-week DAYS --test-days N [--ahead day|week]
 """
 
@@ -56,8 +58,35 @@ def _forecast(arguments: list[str]) -> Any:
     }
 
 
+def _rcpsp(arguments: list[str]) -> Any:
+    from scheduler_svc.simulation.projects import rcpsp
+
+    told = _planner("rcpsp", "archive").parse_args(arguments)
+    return rcpsp(told.archive, told.budget_ms)
+
+
+def _msrcpsp(arguments: list[str]) -> Any:
+    from scheduler_svc.simulation.projects import msrcpsp
+
+    parser = _planner("msrcpsp", "folder")
+    parser.add_argument("--online", action="store_true", help="dispatch without looking ahead")
+    told = parser.parse_args(arguments)
+    return msrcpsp(told.folder, told.budget_ms, online=told.online)
+
+
+def _planner(name: str, source: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"contest {name}")
+    parser.add_argument(source, type=Path)
+    parser.add_argument("--budget-ms", type=float, help="CPU time for each instance")
+    return parser
+
+
 _PARTS = (("mean", "mean"), ("lo", "low"), ("hi", "high"))
-OFFLINE: Final[Mapping[str, Callable[[list[str]], Any]]] = {"forecast": _forecast}
+OFFLINE: Final[Mapping[str, Callable[[list[str]], Any]]] = {
+    "forecast": _forecast,
+    "rcpsp": _rcpsp,
+    "msrcpsp": _msrcpsp,
+}
 
 
 def _online(make: Callable[[dict[str, Any]], Any]) -> int:

@@ -30,7 +30,7 @@ class People:
         self._present: list[int] = []
         for index, person in enumerate(hello["operators"]):
             roles = frozenset(str(skill) for skill in person["skills"])
-            unit = Unit(f"{index:06d}", "operator", 1, roles, open=False)
+            unit = Unit(f"{index:06d}", "operator", roles=roles, open=False)
             self._people.append(unit)
             self._present.append(0)
             self._world.tell(unit, 0)

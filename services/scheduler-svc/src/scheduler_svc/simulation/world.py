@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from scheduler_svc.domain.demands import Skill
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.planning import Placement, plan
 from scheduler_svc.domain.queues import Item
@@ -17,13 +19,23 @@ QUEUE = "default"
 class Unit:
     """A resource as its owner has it."""
 
-    __slots__ = ("capacity", "id", "labels", "open", "roles", "type", "used", "version")
+    __slots__ = ("capacity", "id", "open", "roles", "skills", "type", "used", "version")
 
-    def __init__(self, id: str, type: str, capacity: int, roles: frozenset[str], *, open: bool = True) -> None:
+    def __init__(
+        self,
+        id: str,
+        type: str,
+        capacity: int = 1,
+        roles: frozenset[str] = frozenset(),
+        *,
+        skills: Mapping[str, int] | None = None,
+        open: bool = True,
+    ) -> None:
         self.id = id
         self.type = type
         self.capacity = capacity
         self.roles = roles
+        self.skills = {name: Skill(level) for name, level in (skills or {}).items()}
         self.open = open
         self.used = 0
         self.version = 0
@@ -43,7 +55,7 @@ class World:
         self.units[unit.id] = unit
         unit.version += 1
         told = Definition(
-            TENANT, unit.id, unit.type, unit.open, unit.capacity, unit.used, unit.version, {}, unit.roles, {}
+            TENANT, unit.id, unit.type, unit.open, unit.capacity, unit.used, unit.version, {}, unit.roles, unit.skills
         )
         self.state.defined(told, at(t))
 
