@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -87,7 +88,7 @@ def test_people_do_one_thing_at_a_time_and_only_what_they_can(
         for person in range(people):
             jobs = [job for job, doer in enumerate(who) if doer == person and project.durations[job]]
             mine = sorted((ends[job] - project.durations[job], ends[job]) for job in jobs)
-            assert all(first[1] <= second[0] for first, second in zip(mine, mine[1:], strict=False))
+            assert all(first[1] <= second[0] for first, second in pairwise(mine))
         assert max(ends) >= crew.bound()
 
 
