@@ -39,6 +39,7 @@ SEEDED = {
     "jobs_count_their_items": "UPDATE job SET done = done - 1, failed = failed + 1",
     "jobs_go_on": "UPDATE job SET state = 'running', ended_at = NULL",
     "relatives_are_known": "UPDATE process SET has_children = false",
+    "families_are_counted": "UPDATE family SET ended = ended + 1",
     "entity_references_match": "DELETE FROM entity_reference",
     "who_has_a_turn_is_alive": "DELETE FROM entity_turn WHERE pid = (SELECT max(pid) FROM entity_turn)",
     "one_at_a_time_on_an_entity": """UPDATE process SET state = 'READY' WHERE state = 'NEW' AND service = 'serial'""",

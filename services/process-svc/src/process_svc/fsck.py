@@ -123,6 +123,19 @@ CHECKS = {
         UNION ALL SELECT process.pid FROM process CROSS JOIN unnest(after) AS before
             LEFT JOIN dependency ON dependency.pid = process.pid AND dependency.after_pid = before
             WHERE dependency.pid IS NULL""",
+    "families_are_counted": """
+        SELECT coalesce(told.pid, kept.pid) FROM (
+            SELECT parent AS pid, service, service_version AS version, count(*) AS total,
+                count(*) FILTER (WHERE state = 'TERMINATED') AS ended
+            FROM process WHERE parent IS NOT NULL GROUP BY 1, 2, 3
+        ) told FULL JOIN (
+            SELECT pid, service, version, sum(total) AS total, sum(ended) AS ended FROM (
+                SELECT pid, service, version, total, ended FROM family
+                UNION ALL SELECT pid, each ->> 0, (each ->> 1)::int, (each ->> 2)::int, (each ->> 3)::int
+                FROM follow_up CROSS JOIN jsonb_array_elements(data::jsonb -> 'kin') AS each WHERE kind = 'join'
+            ) counted GROUP BY 1, 2, 3
+        ) kept USING (pid, service, version)
+        WHERE coalesce(told.total, 0) <> coalesce(kept.total, 0) OR coalesce(told.ended, 0) <> coalesce(kept.ended, 0)""",
     "entity_references_match": """
         SELECT coalesce(told.pid, kept.pid) FROM (
             SELECT pid, tenant, each ->> 0 AS type, each ->> 1 AS id, each ->> 2 AS role

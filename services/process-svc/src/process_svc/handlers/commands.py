@@ -21,7 +21,8 @@ from process_svc.domain.snapshots import intact
 from process_svc.domain.steps import Error
 from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
-from process_svc.handlers.work import Family, Work
+from process_svc.handlers.families import Family
+from process_svc.handlers.work import Work
 from process_svc.store.follow_ups import RESUME, SUSPEND
 
 Decide = Callable[[Work, Process, Any, datetime], Decision | Problem]
@@ -129,7 +130,7 @@ def _resume(work: Work, process: Process, body: bodies.ResumeProcess, now: datet
 
 
 def resumed(work: Work, process: Process, now: datetime, reason: str | None) -> Decision:
-    family = work.families.get(process.pid)
+    family = work.families.of.get(process.pid)
     waiting = process.waiting
     children = waiting is not None and family is not None and children_done(waiting, family)
     service = work.entry(process).service
@@ -149,7 +150,7 @@ def _complete(work: Work, process: Process, body: bodies.CompleteProcess, now: d
         return decisions.complete(process, "{}", now, body.reason)
     if (wrong := check_output(work.entry(process), body.output)) is not None:
         return wrong
-    if (family := work.families.get(process.pid)) is not None and (open_ones := _awaited(work, process, family)):
+    if (family := work.families.of.get(process.pid)) is not None and (open_ones := _awaited(work, process, family)):
         return conflict(
             "Children are not done",
             f"Process {process.pid} can't be completed before its children of {open_ones}: wait for them.",
@@ -193,7 +194,7 @@ def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime)
         on_timeout=body.on_timeout,
     )
     if target.children is not None and process.state is ProcessState.RUNNING:
-        family = work.families.get(process.pid)
+        family = work.families.of.get(process.pid)
         if family is None:
             return conflict("No children", f"Process {process.pid} has no children to wait for.")
         if children_done(waiting, family):

@@ -82,7 +82,7 @@ def follow_up(work: Work, command: Command, now: datetime) -> Result:
 
 def _join(work: Work, command: Command, parent: Process, now: datetime) -> None:
     """Children have ended: the parent goes on where it waited for them."""
-    family, waiting = work.families.get(parent.pid), parent.waiting
+    family, waiting = work.families.of.get(parent.pid), parent.waiting
     if parent.state is not ProcessState.WAITING or waiting is None or family is None:
         return
     if children_done(waiting, family):

@@ -1,6 +1,5 @@
 """What one batch works on: processes locked and changed in memory, and the rows that come of it."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -18,6 +17,7 @@ from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
 from process_svc.domain.states import NEW, READY, RUNNING, TERMINATED
 from process_svc.handlers import journal
+from process_svc.handlers.families import Families, Family
 from process_svc.handlers.job_work import JobWork
 from process_svc.handlers.leases import Leases
 from process_svc.handlers.touch import Touched, touched
@@ -32,19 +32,6 @@ from process_svc.store.processes import JournalRow
 from process_svc.store.services import StoredService
 
 
-class Family:
-    """The children of one process, counted."""
-
-    def __init__(self) -> None:
-        self.ended = 0
-        self.alive: Counter[tuple[str, int]] = Counter()
-        """By service and its version."""
-
-    @property
-    def total(self) -> int:
-        return self.ended + self.alive.total()
-
-
 class Work:
     """Made for each batch."""
 
@@ -52,8 +39,7 @@ class Work:
         self.memory = memory
         self.messages: list[Message] = []
         self.processes: dict[int, Process] = {}
-        self.families: dict[int, Family] = {}
-        """Of locked processes that have children."""
+        self.families = Families()
         self.outcomes: dict[int, Outcome | None] = {}
         self.keys: dict[tuple[str, str], int] = {}
         self.latest: dict[tuple[str, str], int] = {}
@@ -102,11 +88,11 @@ class Work:
             self.snapshots = await store.snapshots_at(connection, found.snapshots)
         if found.definitions:
             self.definitions = await service_store.lock_latest(connection, found.definitions)
-        await self._load_relations(connection)
+        await self._load_relations(connection, found)
         if found.may_fail:
             await self.memory.incidents.have(connection, found.may_fail)
         wanted = {(each.tenant, each.service, each.service_version) for each in processes.values()}
-        for pid, family in self.families.items():
+        for pid, family in self.families.of.items():
             wanted.update((processes[pid].tenant, *service) for service in family.alive)
         wanted.update((tenant, name, version) for (tenant, name), version in self.latest.items())
         for tenant, body in found.creates:
@@ -145,7 +131,7 @@ class Work:
             found.pids.update(self.keys.values())
             found.whole.update(self.keys.values())
 
-    async def _load_relations(self, connection: Connection) -> None:
+    async def _load_relations(self, connection: Connection, found: Touched) -> None:
         """After the locks: what is counted now stays so, or whoever changes it comes after us with a follow-up."""
         before: set[int] = set()
         parents = []
@@ -155,12 +141,7 @@ class Work:
             if process.after and (process.state is NEW or process.suspended_from is NEW):
                 before.update(process.after)
         if parents:
-            self.families = {pid: Family() for pid in parents}
-            for parent, service, version, ended, number in await store.kin(connection, parents):
-                if ended:
-                    self.families[parent].ended += number
-                else:
-                    self.families[parent].alive[service, version] += number
+            await self.families.load(connection, parents, [each for each in found.follow_ups if each.id in self.taken])
         if before:
             self.outcomes = await store.outcomes(connection, before)
         self.outcomes.update({pid: process.outcome for pid, process in self.processes.items()})
@@ -214,10 +195,13 @@ class Work:
         self.outcomes[pid] = after.outcome
         if self.turns is not None:
             self._take_turn(self.turns, before, after, command.cause)
+        if after.parent is not None:
+            if before is None:
+                self.families.born(after)
+            elif self.families.changed(before, after):
+                self.follow(JOIN, after.parent, command.cause)
         if after.state is TERMINATED:
             self._ended(after, command.cause)
-        elif before is None and after.parent is not None and (family := self.families.get(after.parent)) is not None:
-            family.alive[after.service, after.service_version] += 1
         return after
 
     def _tell(self, entry: Entry, command: Command, now: datetime, head: bytes, snapshot: bytes | None) -> bytes:
@@ -254,11 +238,6 @@ class Work:
         self._resolved.append((number, action, now))
 
     def _ended(self, process: Process, cause: Cause) -> None:
-        if process.parent is not None:
-            if (family := self.families.get(process.parent)) is not None:
-                family.alive[process.service, process.service_version] -= 1
-                family.ended += 1
-            self.follow(JOIN, process.parent, cause)
         if process.has_children:
             self.follow(CLOSE, process.pid, cause)
         if process.has_dependents:
@@ -280,7 +259,7 @@ class Work:
         """`has_children`, `has_dependents`, or only when it is due: no new version of the process."""
         self.processes[pid] = self.processes[pid].but(**flags)
         if flags.get("has_children"):
-            self.families.setdefault(pid, Family())
+            self.families.of.setdefault(pid, Family())
         if pid not in self._new:
             self._changed[pid] = None
 
@@ -321,6 +300,7 @@ class Work:
         await store.write_snapshots(connection, self._snapshots)
         if self.turns is not None:
             await self.turns.save(connection)
+        await self.families.save(connection)
         await self.leases.save(connection, processes)
         if self._opened:
             await incidents.open_all(connection, list(self._opened.values()))
@@ -328,14 +308,18 @@ class Work:
             await incidents.resolve_all(connection, self._resolved)
         if self._follow:
             self._told = await follow_ups.add(
-                connection,
-                [(kind, pid, position, _packed(cause)) for (kind, pid, position), cause in self._follow.items()],
+                connection, [(*key, _packed(cause), self._data(*key)) for key, cause in self._follow.items()]
             )
         if self._defined:
             assert self._defined_by is not None
             await service_store.add(connection, self._defined, *self._defined_by)
         if self.jobs is not None:
             await self.jobs.save(connection)
+
+    def _data(self, kind: str, pid: int, _: int) -> str | None:
+        if kind != JOIN or not (kin := self.families.told(pid)):
+            return None
+        return orjson.dumps({"kin": kin}).decode()
 
     def committed(self) -> None:
         if self._now is not None:

@@ -14,7 +14,7 @@ PART = 200
 
 
 class FollowUp(NamedTuple):
-    """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, TURN, REPLACE, seen from `pid`. `cause` is JSON.
+    """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, TURN, REPLACE, seen from `pid`. `cause` and `data` are JSON.
 
     TURN: its entity is free for it; REPLACE: those of its service that came before it on its entity are to end.
     """
@@ -24,6 +24,8 @@ class FollowUp(NamedTuple):
     pid: int
     position: int
     cause: str
+    data: str | None = None
+    """What JOIN adds to the family of `pid`."""
 
 
 JOIN, CLOSE, ADMIT, SUSPEND, RESUME = "join", "close", "admit", "suspend", "resume"
@@ -32,9 +34,10 @@ TURN, REPLACE = "turn", "replace"
 # Relatives are found before they are locked: whatever may be of interest by then is among them. A successor that is
 # SUSPENDED here may be on its way back to NEW, in a transaction that did not see its predecessor's end.
 _ADD = """
-INSERT INTO follow_up (kind, pid, position, cause)
-SELECT kind, pid, position, cause
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) WITH ORDINALITY AS new (kind, pid, position, cause, n)
+INSERT INTO follow_up (kind, pid, position, cause, data)
+SELECT kind, pid, position, cause, data
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
+    WITH ORDINALITY AS new (kind, pid, position, cause, data, n)
 ORDER BY n RETURNING id
 """
 _CHILDREN = """
@@ -63,8 +66,8 @@ CROSS JOIN LATERAL (
 """
 
 
-async def add(connection: Connection, new: Sequence[tuple[str, int, int, str]]) -> list[FollowUp]:
-    """(kind, pid, position, cause) each."""
+async def add(connection: Connection, new: Sequence[tuple[str, int, int, str, str | None]]) -> list[FollowUp]:
+    """(kind, pid, position, cause, data) each."""
     ids = await connection.fetch(_ADD, *zip(*new, strict=True))
     return [FollowUp(row["id"], *values) for row, values in zip(ids, new, strict=True)]
 
@@ -89,7 +92,7 @@ async def relatives(connection: Connection, wanted: Sequence[FollowUp]) -> dict[
 async def abandoned(connection: Connection, seconds: float, limit: int) -> list[FollowUp]:
     """Those that a replica which died did not get to."""
     rows: list[Any] = await connection.fetch(
-        "SELECT id, kind, pid, position, cause FROM follow_up"
+        "SELECT id, kind, pid, position, cause, data FROM follow_up"
         " WHERE at < clock_timestamp() - make_interval(secs => $1) ORDER BY id LIMIT $2",
         seconds,
         limit,

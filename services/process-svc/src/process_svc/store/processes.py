@@ -83,26 +83,6 @@ async def outcomes(connection: Connection, pids: Iterable[int]) -> dict[int, Out
     return {row["pid"]: None if row["outcome"] is None else Outcome(row["outcome"]) for row in found}
 
 
-class Kin(NamedTuple):
-    """How many children of one service version `parent` has, that have ended or not."""
-
-    parent: int
-    service: str
-    version: int
-    ended: bool
-    number: int
-
-
-async def kin(connection: Connection, parents: Sequence[int]) -> list[Kin]:
-    """The children of these, counted."""
-    found = await connection.fetch(
-        "SELECT parent, service, service_version, state = 'TERMINATED' AS ended, count(*) FROM process"
-        " WHERE parent = ANY($1::bigint[]) GROUP BY 1, 2, 3, 4",
-        list(parents),
-    )
-    return [Kin(*row) for row in found]
-
-
 async def snapshots_at(connection: Connection, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Snapshot]:
     """(pid, version) -> the snapshot that was valid at that version of the process."""
     found = await connection.fetch(
