@@ -10,6 +10,7 @@ from kernel_client.processes import Processes
 from kernel_client.stream import Stream
 from kernel_client.transport import Transport, segment
 from kernel_client.types import Applied, DeadLetter
+from kernel_client.work import WorkCalls
 
 
 class Kernel:
@@ -28,6 +29,7 @@ class Kernel:
         self._patience = patience
         self.processes = Processes(self.transport)
         self.jobs = Jobs(self.transport)
+        self.work = WorkCalls(self.transport)
         self.services = Definitions(self.transport, "/v1/services")
         self.resources = Resources(self.transport, "/v1/resources")
         self.operators = Operators(self.transport, "/v1/operators")

@@ -94,20 +94,32 @@ class Transport:
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        keyed: bool = True,
+        timeout: float | None = None,
+        patience: float | None = None,
     ) -> Answer:
-        """The answer of a success; raises ApiError, or ConnectionFailedError. `key` is the Idempotency-Key (made where None)."""
+        """The answer of a success; raises ApiError, or ConnectionFailedError. `key` is the Idempotency-Key (made where None).
+
+        `keyed` False: none is sent. `timeout`, `patience`: in seconds, where not those of this client.
+        """
         sent = dict(headers or {})
         data = raw if raw is not None else orjson.dumps(body) if body is not None else None
         if data is not None:
             sent["content-type"] = content_type
-        if method not in ("GET", "PUT"):
+        if keyed and method not in ("GET", "PUT"):
             sent["idempotency-key"] = key or uuid.uuid4().hex
         address = URL(self.url + path + query(params), encoded=True)
-        pauses = Pauses(self._patience)
+        pauses = Pauses(self._patience if patience is None else patience)
+        limit = self._timeout if timeout is None else aiohttp.ClientTimeout(total=timeout, sock_connect=5)
         while True:
             try:
                 async with self.session.request(
-                    method, address, data=data, headers={**self.authorization(), **sent}, allow_redirects=False
+                    method,
+                    address,
+                    data=data,
+                    headers={**self.authorization(), **sent},
+                    allow_redirects=False,
+                    timeout=limit,
                 ) as response:
                     content = await response.read()
                     status, told = response.status, response.headers

@@ -40,6 +40,22 @@ class Process(TypedDict):
     can: list[str]
 
 
+class WorkItem(TypedDict):
+    """A process that is held for a worker until `lease_until`."""
+
+    pid: int
+    token: int
+    service: str
+    service_version: int
+    entity: Entity | None
+    context: dict[str, Any]
+    attempt: int
+    priority: int
+    operator: str | None
+    due: str | None
+    lease_until: str
+
+
 class BatchItem(TypedDict, total=False):
     """What became of one item of a batch: `process` where it went well, else `problem`."""
 

@@ -6,6 +6,7 @@ import typer
 
 from kernel_client.cli import bulk, contest, dead_letters, design, ledger, output, platform, processes
 from kernel_client.cli import replay as replay_log
+from kernel_client.cli import worker as worker_command
 
 app = typer.Typer(
     name="kernel",
@@ -16,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (platform, processes, bulk, design, ledger, replay_log, contest):
+for group in (platform, processes, bulk, design, ledger, replay_log, worker_command, contest):
     group.add_to(app)
 app.add_typer(dead_letters.app, name="dlq")
 

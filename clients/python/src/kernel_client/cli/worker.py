@@ -1,0 +1,70 @@
+"""`kernel worker`: runs a worker of yours."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kernel_client.cli.output import Token, Url, stop
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from kernel_client.worker import Worker
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("worker")(run)
+
+
+def run(
+    target: Annotated[str, typer.Argument(help="MODULE:NAME or FILE.py:NAME of a Worker.", metavar="MODULE:NAME")],
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Processes at a time.")] = None,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Carry out automatic processes until Ctrl-C or SIGTERM; what is under way is finished first."""
+    worker = load(target)
+    if url is not None:
+        os.environ["KERNEL_URL"] = url
+    if token is not None:
+        os.environ["KERNEL_TOKEN"] = token
+    if concurrency is not None:
+        worker.concurrency = concurrency
+    worker.run()
+
+
+def load(target: str) -> "Worker":
+    """The worker that is named; ends the command where there is none."""
+    from kernel_client.worker import Worker
+
+    place, _, name = target.rpartition(":")
+    if not place or not name:
+        stop(f"say MODULE:NAME, such as tasks:worker, and not {target!r}", 2)
+    found = getattr(_module(place), name, None)
+    if not isinstance(found, Worker):
+        stop(f"{place} has no Worker named {name}", 2)
+    return found
+
+
+def _module(place: str) -> "ModuleType":
+    sys.path.insert(0, str(Path.cwd()))
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (place == error.name or place.startswith(f"{error.name}.")):
+                stop(f"there is no module {place}", 2)
+            raise
+    file = Path(place)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        stop(f"there is no file {place}", 2)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    return module
