@@ -35,16 +35,17 @@ class Lane:
         )
         self.database = Database(dsn, name="lane")
         self.memory = Memory()
-        self.ticker = Ticker(self.database, self.memory, self.settings)
         limit = FailureLimit()
         self.pipeline = Pipeline(self.database, lambda: RuleWork(self.memory, limit), HANDLERS, committed=lambda: None)
+        self.ticker = Ticker(self.database, self.memory, self.settings, self.pipeline)
         self.door = Door(self.memory, "main")
 
     def event(self, type: str, data: Any, *, id: str | None = None, source: str = "/shop", **extra: Any) -> Command:
         """As the consumer makes it of a record on `business-events`."""
         id = id or secrets.token_hex(8)
         envelope = Envelope(id, type, source, "", "main", extra.pop("subject", None), depth=extra.pop("depth", 0))
-        received = cloudevents.from_kafka(envelope, [], orjson.dumps(data))
+        headers = [(f"ce_{name}", str(value).encode()) for name, value in extra.items()]
+        received = cloudevents.from_kafka(envelope, headers, orjson.dumps(data))
         return self._command("business", received, envelope)
 
     def process_event(self, type: str, body: Any, *, causation: str | None = None, depth: int = 0) -> Command | None:

@@ -2,15 +2,19 @@
 
 import random
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_contracts.vocabulary import Meets
 from rules_svc.domain.evaluation import evaluate
 from rules_svc.domain.index import RuleIndex, applies
 from rules_svc.domain.model import Do, Event, FiringResult, Rule, RuleError, Step
-from rules_svc.domain.waits import Wait, begun, moved
+from rules_svc.domain.waits import Call, Kept, Wait, begun, choose, meet, moved
+
+SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 EVENT = Event("main", "/shop", "1", "order.placed", entity_type="order")
 
@@ -126,7 +130,7 @@ def follow(events: list[tuple[int, str]]) -> Wait | None:
     wait: Wait | None = None
     for version, state in events:
         if state == "waiting":
-            wait = begun(wait, Wait(1, version, "main", "paid", "k"))
+            wait = begun(wait, Wait(1, version, "main", "paid", "k", SINCE))
         elif wait is not None:
             wait = moved(wait, version, state)
     return wait
@@ -152,10 +156,39 @@ def test_a_wait_follows_its_process(events: list[tuple[int, str]], version: int 
 
 
 def test_what_a_waiter_was_woken_with_stays_until_it_moves_on() -> None:
-    woken = Wait(1, 3, "main", "paid", "k", wake="{}")
-    assert begun(woken, Wait(1, 5, "main", "paid", "k")).wake == "{}"
-    assert begun(woken, Wait(1, 5, "main", "paid", "other")).wake is None
+    woken = Wait(1, 3, "main", "paid", "k", SINCE, wake="{}")
+    assert begun(woken, Wait(1, 5, "main", "paid", "k", SINCE)).wake == "{}"
+    assert begun(woken, Wait(1, 5, "main", "paid", "other", SINCE)).wake is None
     changed = moved(woken, 4, "WAITING")
     assert changed is not None
     assert changed.wake == "{}"
     assert moved(woken, 4, "READY") is None
+    assert moved(woken, 4, "SUSPENDED", met=True) is None
+
+
+def test_who_meets_whom_is_told_by_the_mode() -> None:
+    there = [
+        Wait(pid, 1, "main", "paid", key, SINCE, suspended=pid == 1) for pid, key in ((1, "k"), (2, None), (3, "k"))
+    ]
+
+    def met(*calls: tuple[str, Meets]) -> list[tuple[int, int]]:
+        found = meet([Call("main", "paid", key, "{}", mode) for key, mode in calls], there)
+        return sorted((index, wait.pid) for index, wait in found)
+
+    assert met(("k", Meets.ALL), ("k", Meets.ALL)) == [(0, 1), (0, 2), (0, 3)]
+    assert met(("k", Meets.FIRST)) == [(0, 1), (0, 2), (0, 3)]
+    assert met(("k", Meets.ONE), ("k", Meets.ONE), ("k", Meets.ONE), ("k", Meets.ONE)) == [(0, 2), (1, 3), (2, 1)]
+    assert met(("other", Meets.ONE), ("other", Meets.ALL)) == [(0, 2)]
+    assert [wait.pid for _, wait in meet([Call("main", None, "k", "{}")], there)] == [3, 1]
+    assert meet([Call("else", "paid", "k", "{}")], there) == []
+
+
+def test_who_begins_to_wait_has_the_oldest_that_it_may() -> None:
+    def kept(pid: int, event: int, at: int, mode: Meets) -> Kept:
+        return Kept(pid, bytes([event]), SINCE + timedelta(seconds=at), mode)
+
+    one, all_ = Meets.ONE, Meets.ALL
+    found = choose(
+        [kept(1, 7, 5, one), kept(2, 7, 5, one), kept(1, 8, 3, all_), kept(2, 9, 6, all_), kept(3, 9, 6, all_)]
+    )
+    assert {pid: each.event for pid, each in found.items()} == {1: b"\x08", 2: b"\x07", 3: b"\x09"}

@@ -20,6 +20,17 @@ SEEDS = [
     ("a stopped or failed firing has sent nothing", "UPDATE firing SET result = 'stopped' WHERE event_id = 'good'"),
     ("a firing was made by a version of its rule that there is", "UPDATE firing SET rule_version = 7"),
     ("a refused event has had no effect", "UPDATE event SET refused = '{}' WHERE id = 'good'"),
+    ("no kept event is what somebody waits for", "UPDATE wait SET type = 'later' WHERE pid = 2"),
+    (
+        "an event whose time has passed is marked",
+        "UPDATE event SET until = now() - interval '1 hour' WHERE id = 'kept'",
+    ),
+    ("an event for one meets one", "UPDATE event SET meets = 'one', correlated = '{1,2}' WHERE id = 'kept'"),
+    (
+        "what was to go on has gone on",
+        "INSERT INTO spread (event, tenant, wake, meets, after, at) SELECT key, tenant, '', 'all', 0, now() - interval '1 hour'"
+        " FROM event WHERE id = 'kept'",
+    ),
     (
         "every definition compiles",
         """UPDATE definition SET body = replace(body, '"n"', '"n","when":1') WHERE name = 'spare'""",
@@ -39,7 +50,9 @@ async def _use(one: Lane) -> None:
         one.event("typed", 7, id="refused"),
         one.process_event(types.PROCESS_WAITING, waiting(1, 2, "n", "k")),
         one.event("n", {}, id="met", subject="k"),
+        one.event("later", {}, id="kept", subject="k"),
     )
+    await one.submit(one.process_event(types.PROCESS_WAITING, waiting(2, 2, "other", "k")))
 
 
 async def _breached(database: str) -> set[str]:

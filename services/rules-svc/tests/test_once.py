@@ -110,8 +110,9 @@ async def test_what_is_old_is_forgotten(database: str) -> None:
         await define_all(one)
         await one.submit(one.event("n", {"n": 2}, id="old"), one.event("n", {"n": 4}, id="new"))
         old = "at = at - interval '4 days' WHERE "
-        await rows(database, f"UPDATE event SET {old} id = 'old'")
+        await rows(database, f"UPDATE event SET until = until - interval '4 days', {old} id = 'old'")
         await rows(database, f"UPDATE firing SET {old} event_id = 'old'")
+        await one.ticker.expire()
         await one.ticker.tidy()
         assert [row["id"] for row in await rows(database, "SELECT id FROM event")] == ["new"]
         assert {row["event_id"] for row in await rows(database, "SELECT event_id FROM firing")} == {"new"}

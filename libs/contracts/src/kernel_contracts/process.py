@@ -268,13 +268,14 @@ class PatchContext(ProcessCommand):
 
 
 class WaitingFor(Event):
-    """What a process in WAITING waits for, and until when."""
+    """What a process in WAITING waits for, and until when. `met`: it came while the process was SUSPENDED."""
 
     event: EventWait | None = None
     timer: Time | None = None
     children: ChildrenWait | None = None
     timeout: Time | None = None
     on_timeout: OnTimeout | None = None
+    met: bool = False
 
 
 class ProcessFailure(Event):

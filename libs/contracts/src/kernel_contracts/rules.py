@@ -1,11 +1,12 @@
 """rules-svc: event types and rules as they are defined, the events it tells."""
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from kernel_contracts.base import Command, Duration, Event, JsonObject, Name, Priority, Text, Time
-from kernel_contracts.vocabulary import AfterMode, AfterOn, EntityAccess
+from kernel_contracts.vocabulary import AfterMode, AfterOn, EntityAccess, Meets
 
 Expression = Annotated[str, Field(max_length=4096)]
 """CEL source; in a value that may be computed it is written behind a `=`."""
@@ -129,13 +130,22 @@ class RuleDefinition(Command):
     enabled: bool = True
 
 
+MAX_TTL = timedelta(days=30)
+"""Of an event: rules-svc remembers events no longer."""
+
+
 class EventTypeDefinition(Command):
-    """What a business event looks like. `key` is what waiting processes are matched by: the event's subject by default."""
+    """What a business event looks like. `key` is what waiting processes are matched by: the event's subject by default.
+
+    `ttl`: how long it is kept for processes that begin to wait later; an event's own extension `ttl` says it for that one.
+    """
 
     schema_: JsonObject | None = Field(default=None, alias="schema")
     owner: Text | None = None
     topic: Name | None = None
     key: Expression | None = None
+    ttl: Annotated[Duration, Field(le=MAX_TTL)] = timedelta(hours=1)
+    meets: Meets = Meets.ALL
 
 
 class InstructionResult(Event):

@@ -109,6 +109,17 @@ class SuspendedEvents(StrEnum):
     CATCH_UP = "catch_up"
 
 
+class Meets(StrEnum):
+    """Whom an event meets of those that wait for it, and begin to while it is kept."""
+
+    ALL = "all"
+    """Everybody."""
+    ONE = "one"
+    """One process: who waits with the lowest pid, else the first that begins to."""
+    FIRST = "first"
+    """Everybody who waits when it comes; where nobody does, the first that begins to."""
+
+
 class OnTimeout(StrEnum):
     WAKE = "wake"
     FAIL = "fail"

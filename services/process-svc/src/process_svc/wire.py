@@ -49,6 +49,8 @@ def waiting_for(waiting: Waiting) -> dict[str, Any]:
         found["children"] = {"mode": waiting.children_mode.value, "count": waiting.children_count}
     if waiting.timeout is not None:
         found["timeout"], found["on_timeout"] = waiting.timeout, waiting.on_timeout.value
+    if waiting.met:
+        found["met"] = True
     return found
 
 
@@ -109,7 +111,7 @@ def pcb(process: Process) -> dict[str, Any]:
         "expected_duration": _duration(process.expected_duration),
         "incident": process.incident,
         "waiting_for": None if process.waiting is None else waiting_for(process.waiting),
-        "can": allowed(process.state, process.outcome, process.incident),
+        "can": allowed(process.state, process.outcome, process.incident, waits=process.still_waits),
     }
 
 

@@ -23,5 +23,5 @@ async def serve(stop: Stop, settings: Settings) -> None:
     parts = Parts(NAME, settings, lambda: RuleWork(memory, limit), HANDLERS)
     door = Door(memory, settings.default_tenant)
     parts.consumer(TOPICS, door.routes(), other=door.other())
-    ticker = Ticker(parts.database, memory, settings)
+    ticker = Ticker(parts.database, memory, settings, parts.pipeline)
     await parts.run(stop, http.routes(parts.pipeline, parts.database, memory), ticker.run)

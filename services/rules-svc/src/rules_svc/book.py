@@ -5,6 +5,7 @@ the database for the version first, so what is decided is never decided by an ol
 headers goes by memory, which follows other replicas as soon as their commit is told (see ticker).
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -131,6 +132,8 @@ class Memory:
         """Read from Kafka as waiting, not saved yet: what comes behind in the same batch is about them too."""
         self.awaited: set[tuple[str, str]] = set()
         self.loaded = False
+        self.further = asyncio.Event()
+        """Something has not reached everybody yet."""
 
     def learn(self, book: Book) -> None:
         if book.version > self.book.version:

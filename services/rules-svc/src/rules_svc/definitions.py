@@ -5,6 +5,7 @@ All findings of a definition are told at once, each with its pointer and, for ex
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import orjson
@@ -13,7 +14,11 @@ from kernel_contracts.base import Command as CommandModel
 from kernel_contracts.base import Name
 from kernel_contracts.process import CancelProcess, CreateProcess, PrioritizeProcess, ResumeProcess, SuspendProcess
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition
+<<<<<<< HEAD
 from kernel_runtime.expressions.engine import Expression
+=======
+from kernel_contracts.vocabulary import Meets
+>>>>>>> b3a565a (Events are kept for their TTL and meet whom they are for; a suspended process takes what comes for it)
 from kernel_runtime.problem import validation_problem
 from pydantic import TypeAdapter, ValidationError
 
@@ -60,7 +65,12 @@ class EventType:
     """A business event's schema, and what waiting processes are matched by (None: the subject)."""
 
     check: schemas.Check | None
+<<<<<<< HEAD
     key: Expression | None
+=======
+    ttl: timedelta
+    meets: Meets
+>>>>>>> b3a565a (Events are kept for their TTL and meet whom they are for; a suspended process takes what comes for it)
 
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
@@ -234,6 +244,8 @@ def event_type_of(definition: EventTypeDefinition) -> EventType:
     return EventType(
         None if definition.schema_ is None else schemas.compile(definition.schema_),
         None if definition.key is None else _key(definition.key),
+        definition.ttl,
+        definition.meets,
     )
 
 

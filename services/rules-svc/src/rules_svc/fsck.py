@@ -38,6 +38,18 @@ _CHECKS = {
     "a refused event has had no effect": """
         SELECT source || ' ' || id AS what FROM event
         WHERE refused IS NOT NULL AND cardinality(fired || failed || stopped) + cardinality(correlated) > 0""",
+    "no kept event is what somebody waits for": """
+        SELECT 'process ' || w.pid AS what FROM wait w WHERE w.wake IS NULL AND EXISTS (
+            SELECT FROM event e WHERE e.tenant = w.tenant AND e.type = w.type AND e.until > clock_timestamp() AND NOT e.taken
+                AND CASE WHEN w.key IS NULL THEN e.at >= w.since ELSE e.correlation = w.key END
+                AND w.pid <> ALL (e.correlated) AND NOT EXISTS (SELECT FROM spread WHERE spread.event = e.key))""",
+    "an event whose time has passed is marked": """
+        SELECT source || ' ' || id AS what FROM event WHERE until < clock_timestamp() - interval '30 s'
+            OR expired AND (until IS NOT NULL OR correlated <> '{}')""",
+    "an event for one meets one": """
+        SELECT source || ' ' || id AS what FROM event WHERE meets = 'one' AND cardinality(correlated) > 1""",
+    "what was to go on has gone on": """
+        SELECT 'spread ' || id AS what FROM spread WHERE at < clock_timestamp() - interval '30 s'""",
 }
 
 

@@ -1,17 +1,28 @@
 """What time drives: following what other replicas changed, and forgetting what is old."""
 
 import asyncio
+import contextlib
 
 import asyncpg
 import structlog
+from kernel_runtime.command import Answer, Cause, Command
 from kernel_runtime.database import AWAY, Database
+from kernel_runtime.pipeline import Pipeline
 
 from rules_svc.book import Memory
+from rules_svc.received import SERVICE
 from rules_svc.settings import Settings
-from rules_svc.store import batch, chores
+from rules_svc.store import batch, chores, meetings
+from rules_svc.work import Further
 
 log = structlog.get_logger()
 
+SPREADS = 20
+"""Calls that go on in one batch."""
+SPREAD_EVERY = 1.0
+"""Seconds, at most, until a call goes on whose replica has died."""
+AT_ONCE = 5_000
+"""Events that are marked in one statement."""
 CHORES_EVERY = 60.0
 """Seconds; then also everything is read anew that otherwise is followed by its changes."""
 
@@ -22,7 +33,10 @@ class Ticker:
     Where that news is lost with its connection, within `follow_interval`.
     """
 
-    def __init__(self, database: Database, memory: Memory, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, memory: Memory, settings: Settings, pipeline: Pipeline | None = None
+    ) -> None:
+        self._pipeline = pipeline
         self._database = database
         self._memory = memory
         self._settings = settings
@@ -34,6 +48,7 @@ class Ticker:
             group.create_task(self._tick())
             group.create_task(self._listen())
             group.create_task(self._learn())
+            group.create_task(self._spread())
 
     async def _listen(self) -> None:
         """One connection of its own, on which Postgres tells that the rulebook has changed."""
@@ -63,12 +78,41 @@ class Ticker:
             except (*AWAY, asyncpg.PostgresError) as error:
                 log.warning("ticker.database_away", error=str(error) or type(error).__name__)
 
+    async def _spread(self) -> None:
+        """What has not reached everybody goes on: at once where this replica left it, else soon."""
+        further = self._memory.further
+        while True:
+            further.clear()
+            try:
+                while await self.spread():
+                    pass
+            except (*AWAY, asyncpg.PostgresError) as error:
+                log.warning("ticker.database_away", error=str(error) or type(error).__name__)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(further.wait(), SPREAD_EVERY)
+
+    async def spread(self) -> bool:
+        """The oldest, a part of those that it has not reached; whether there may be more."""
+        async with self._database.connection() as connection:
+            found = await meetings.spreads(connection, SPREADS)
+        if not found or self._pipeline is None:
+            return False
+        ids = [f"further-{id}" for id, _, _ in found]
+        done = await self._pipeline.submit_all(
+            [
+                Command(name, "further", tenant, Further(id, tenant, type), SERVICE, Cause(None, name))
+                for name, (id, tenant, type) in zip(ids, found, strict=True)
+            ]
+        )
+        return all(isinstance(each, Answer) for each in done)
+
     async def _tick(self) -> None:
         passes = 0
         each = max(1, round(CHORES_EVERY / self._settings.follow_interval))
         while True:
             try:
                 await self.follow(everything=passes % each == 0)
+                await self.expire()
                 if passes % each == each // 2:
                     await self.tidy()
                 passes += 1
@@ -91,6 +135,12 @@ class Ticker:
         if everything:
             memory.waiting -= waiting - waiting_now
             memory.loaded = True
+
+    async def expire(self) -> None:
+        """Events whose time has passed are marked, so that their senders see it."""
+        async with self._database.connection() as connection:
+            while await meetings.expire(connection, AT_ONCE) == AT_ONCE:
+                pass
 
     async def tidy(self) -> None:
         async with self._database.connection() as connection:

@@ -78,6 +78,15 @@ def process_news(envelope: Envelope, raw: bytes, *, wanted: bool, body_needed: b
     )
 
 
+def awaited(news: ProcessNews) -> tuple[str, str | None] | None:
+    """Type and key of the event that a process waits for; None where it waits for something else."""
+    target = ((news.body or {}).get("waiting_for") or {}).get("event")
+    if not isinstance(target, dict) or not isinstance(target.get("type"), str):
+        return None
+    key = target.get("key")
+    return target["type"], None if key is None else str(key)
+
+
 def resource_event(envelope: Envelope, raw: bytes) -> Received:
     """An event of resource-svc; its process is known by its pid alone."""
     body = _object(raw)

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 import structlog
 from kernel_contracts import message_types as types
 from kernel_contracts.envelope import MAX_DEPTH
-from kernel_contracts.vocabulary import DefinitionKind
+from kernel_contracts.vocabulary import DefinitionKind, Meets
 from kernel_runtime.command import Command, Message
 from kernel_runtime.database import Connection
 from kernel_runtime.problem import Problem
@@ -20,17 +20,37 @@ from rules_svc import wire
 from rules_svc.book import Definition, Memory
 from rules_svc.domain.evaluation import evaluate
 from rules_svc.domain.model import Do, Firing, FiringResult
-from rules_svc.domain.waits import Wait
+from rules_svc.domain.waits import Call
 from rules_svc.failures import FailureLimit
+from rules_svc.meeting import Meetings
 from rules_svc.received import Received
 from rules_svc.store import batch as store
-from rules_svc.store.batch import Call, EventRow, FiringRow, OutcomeRow
+from rules_svc.store.batch import EventRow, FiringRow, OutcomeRow
+from rules_svc.store.meetings import Target
 
 log = structlog.get_logger()
 
 FIRINGS = Counter("kernel_rule_firings_total", "Firings by rule and result.", ("tenant", "rule", "result"))
 
 DEFINING = frozenset({"define", "undefine", "apply"})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an event is matched by, how long it is kept for who waits later, and whom it meets."""
+
+    key: str | None
+    ttl: timedelta = timedelta(0)
+    meets: Meets = Meets.ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """A call that has not reached everybody goes on."""
+
+    id: int
+    tenant: str
+    type: str | None
 
 
 @dataclass(slots=True)
@@ -45,6 +65,8 @@ class Draft:
     failed: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     correlated: list[int] = field(default_factory=list)
+    call: Call | None = None
+    until: datetime | None = None
 
     @property
     def matters(self) -> bool:
@@ -52,22 +74,19 @@ class Draft:
 
 
 class RuleWork:
-    """Made for each batch. Handlers read `book`, `seen`, `waits`, and change it by `take`, `define`, `put_wait`."""
+    """Made for each batch. Handlers read `book`, `seen`, `meetings.waits`, and change it by `take`, `define`, `meetings`."""
 
     def __init__(self, memory: Memory, limit: FailureLimit) -> None:
-        self.messages: list[Message] = []
+        self.meetings = Meetings()
+        self.messages: list[Message] = self.meetings.messages
         self.memory = memory
         self.book = memory.book
         self.seen: dict[bytes, tuple[list[str], str | None]] = {}
-        self.waits: dict[int, Wait] = {}
         self._limit = limit
         self._changes: list[Definition] = []
         self._drafts: list[Draft] = []
         self._firings: list[FiringRow] = []
         self._outcomes: list[OutcomeRow] = []
-        self._calls: list[tuple[Call, Draft]] = []
-        self._touched: set[int] = set()
-        self._gone: set[int] = set()
         self._arrived: set[int] = set()
         self._now: datetime | None = None
 
@@ -75,12 +94,22 @@ class RuleWork:
         defining = any(command.name in DEFINING for command in commands)
         keys: list[bytes] = []
         pids: set[int] = set()
+        events: set[Target] = set()
+        waits: set[Target] = set()
+        spreads: list[int] = []
         for command in commands:
             body = command.body
             if command.name == "publish":
                 keys += [received.key for received in body]
+                events.update((received.event.tenant, received.event.type) for received in body)
             elif isinstance(body, Received):
                 keys.append(body.key)
+                if command.name == "business":
+                    events.add((body.event.tenant, body.event.type))
+            elif isinstance(body, Further):
+                spreads.append(body.id)
+                if body.type is not None:
+                    waits.add((body.tenant, body.type))
             elif isinstance(body, wire.ProcessNews):
                 if body.received is not None:
                     keys.append(body.received.key)
@@ -88,16 +117,17 @@ class RuleWork:
                     pids.add(body.pid)
                     if body.type == types.PROCESS_WAITING:
                         self._arrived.add(body.pid)
+                        if (target := wire.awaited(body)) is not None:
+                            waits.add((body.tenant, target[0]))
+        await self.meetings.load(connection, events, waits, sorted(pids), spreads)
         version = self.book.version
         if keys:
             version, self.seen = await store.known_events(connection, keys)
         if defining or version != self.book.version:
             self.book = await store.read_book(connection, self.book, lock=defining)
             self.memory.learn(self.book)
-        if pids:
-            self.waits = await store.waits_of(connection, sorted(pids))
 
-    def take(self, received: Received, key: str | None, now: datetime, *, kept: bool) -> Draft:
+    def take(self, received: Received, terms: Terms, now: datetime, *, kept: bool) -> Draft:
         """Evaluates the rules for an event that was not seen before, and notes what follows."""
         started = time.perf_counter()
         event = received.event
@@ -109,7 +139,10 @@ class RuleWork:
             self._note(firing, draft, micros, now)
         self._drafts.append(draft)
         if event.depth < MAX_DEPTH and (kept or (event.tenant, event.type) in self.memory.awaited):
-            self._calls.append((Call(event.tenant, event.type, key, wire.wake(received)), draft))
+            call = Call(event.tenant, event.type, terms.key, wire.wake(received), terms.meets)
+            self.meetings.call(call, draft.correlated, received.key)
+            if terms.ttl:
+                draft.call, draft.until = call, now + terms.ttl
         self.seen[received.key] = (draft.fired, None)
         return draft
 
@@ -127,7 +160,8 @@ class RuleWork:
             id = None
             if action.do is Do.SIGNAL:
                 woken = wire.wake(received, action.arguments.get("data"))
-                self._calls.append((Call(rule.tenant, None, action.arguments["key"], woken), draft))
+                call = Call(rule.tenant, None, action.arguments["key"], woken)
+                self.meetings.call(call, draft.correlated, received.key)
             else:
                 id = wire.effect_id(firing, action, received)
                 self.messages.append(wire.effect(firing, action, received, id, now))
@@ -167,19 +201,6 @@ class RuleWork:
         self.book = self.book.changed(rows, version)
         self.messages += [wire.rule_published(row) for row in rows if row.kind is DefinitionKind.RULE]
 
-    def put_wait(self, wait: Wait, now: datetime) -> None:
-        """The process waits (or still does); what it was woken with before is sent again for this version."""
-        self.waits[wait.pid] = wait
-        self._touched.add(wait.pid)
-        self._gone.discard(wait.pid)
-        if wait.wake is not None and not wait.suspended:
-            self.messages.append(wire.wake_process(wait, now))
-
-    def end_wait(self, pid: int) -> None:
-        self.waits.pop(pid, None)
-        self._touched.discard(pid)
-        self._gone.add(pid)
-
     def outcome(self, command_id: str, pid: int | None, refused: str | None, now: datetime) -> None:
         self._outcomes.append(OutcomeRow(command_id, pid, refused, now))
 
@@ -189,10 +210,8 @@ class RuleWork:
     async def save(self, connection: Connection) -> None:
         if self._changes:
             await store.save_definitions(connection, self._changes, self.book.version)
-        if self._touched or self._gone:
-            await store.save_waits(connection, [self.waits[pid] for pid in self._touched], sorted(self._gone))
-        if self._calls:
-            await self._meet(connection)
+        assert self._now is not None
+        await self.meetings.meet(connection, self._now)
         if self._firings:
             await store.add_firings(connection, self._firings)
         if self._outcomes:
@@ -200,21 +219,18 @@ class RuleWork:
         rows = [_row(draft) for draft in self._drafts if draft.matters]
         if rows:
             await store.add_events(connection, rows)
-
-    async def _meet(self, connection: Connection) -> None:
-        assert self._now is not None
-        for index, wait in await store.meet(connection, [call for call, _ in self._calls]):
-            self._calls[index][1].correlated.append(wait.pid)
-            if not wait.suspended:
-                self.messages.append(wire.wake_process(wait, self._now))
+        await self.meetings.find_kept(connection, self._now)
+        await self.meetings.leave(connection)
 
     def committed(self) -> None:
         self.memory.learn(self.book)
-        self.memory.waiting.update(self._touched)
+        self.memory.waiting.update(self.meetings.touched)
         self.memory.arriving -= self._arrived
-        self.memory.waiting.difference_update(self._gone)
-        for pid in self._touched:
-            wait = self.waits[pid]
+        self.memory.waiting.difference_update(self.meetings.gone)
+        if self.meetings.left:
+            self.memory.further.set()
+        for pid in self.meetings.touched:
+            wait = self.meetings.waits[pid]
             if wait.type.startswith("kernel."):
                 self.memory.awaited.add((wait.tenant, wait.type))
 
@@ -231,5 +247,13 @@ def _row(draft: Draft) -> EventRow:
     event = draft.received.event
     return EventRow(
         draft.received.key, event.tenant, event.source, event.id, event.type, draft.fired, draft.failed,
-        draft.stopped, sorted(draft.correlated), draft.refused, draft.at,
+        draft.stopped, sorted(draft.correlated), draft.refused, draft.at, *_kept(draft),
     )  # fmt: skip
+
+
+def _kept(draft: Draft) -> tuple[str | None, str, datetime | None, str | None, bool]:
+    """Correlation, mode, until when, what it wakes with, and whether it has met whom it was for."""
+    call = draft.call
+    if call is None:
+        return None, Meets.ALL, None, None, False
+    return call.key, call.meets, draft.until, call.wake, bool(draft.correlated) and call.meets is not Meets.ALL

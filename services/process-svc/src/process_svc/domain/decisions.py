@@ -1,5 +1,6 @@
 """The decisions: `(process, what is asked, now) -> Change | Refusal`. Each takes one move of the table in `states`."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -63,7 +64,14 @@ def wait(process: Process, target: Waiting, reason: str | None) -> Decision:
 
 
 def wake(process: Process, now: datetime, reason: str | None, context: str | None = None) -> Decision:
-    """WAITING -> READY; `context`: the whole new context, where the event brought something."""
+    """WAITING -> READY; `context`: the whole new context, where the event brought something.
+
+    A process that was suspended while it waited takes it, and goes on when it is resumed.
+    """
+    if process.still_waits:
+        assert process.waiting is not None
+        kept = step(process, SUSPENDED, waiting=replace(process.waiting, met=True))
+        return with_context(Change([Entry(CommandName.WAKE, "suspended", kept, SUSPENDED, reason)]), process, context)
     if process.state is not WAITING:
         return illegal(process, CommandName.WAKE)
     woken = ready(process, now, waiting=None)
@@ -129,18 +137,20 @@ def _caught_up(process: Process, waiting: Waiting, service: Service, now: dateti
     if service.events is not SuspendedEvents.STOP or process.suspended_at is None:
         return waiting
     stood = now - process.suspended_at
-    return Waiting(
-        waiting.event_type,
-        waiting.event_key,
-        None if waiting.until is None else waiting.until + stood,
-        waiting.children_mode,
-        waiting.children_count,
-        None if waiting.timeout is None else waiting.timeout + stood,
-        waiting.on_timeout,
-    )
+    return replace(waiting, until=_later(waiting.until, stood), timeout=_later(waiting.timeout, stood))
+
+
+def _later(at: datetime | None, by: timedelta) -> datetime | None:
+    """No later than the calendar goes."""
+    if at is None:
+        return None
+    last = datetime.max.replace(tzinfo=at.tzinfo)
+    return at + by if by <= last - at else last
 
 
 def _is_over(waiting: Waiting, now: datetime, *, children: bool) -> bool:
+    if waiting.met:
+        return True
     if waiting.children_mode is not None:
         return children
     return waiting.until is not None and waiting.until <= now

@@ -31,6 +31,8 @@ class Waiting:
     children_count: int | None = None
     timeout: datetime | None = None
     on_timeout: OnTimeout = OnTimeout.WAKE
+    met: bool = False
+    """It came while the process was suspended: over as soon as that is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ class Process:
     """Beyond that of `entity_type` and `entity_id`."""
     ahead: int | None = None
     """Who is in its way on its entity, where the service lets one at a time work on it; found when it is loaded."""
+
+    @property
+    def still_waits(self) -> bool:
+        """Suspended while it waited, for what has not come yet."""
+        return (
+            self.state is ProcessState.SUSPENDED
+            and self.suspended_from is ProcessState.WAITING
+            and self.waiting is not None
+            and not self.waiting.met
+        )
 
     def but(self, **changes: Any) -> "Process":
         """A copy with these members changed; `dataclasses.replace` takes many times as long."""

@@ -39,6 +39,7 @@ TABLE: Final = (
     Move(CommandName.DISPATCH, (READY,), (RUNNING,), "granted"),
     Move(CommandName.WAIT, (RUNNING,), (WAITING,)),
     Move(CommandName.WAKE, (WAITING,), (READY,)),
+    Move(CommandName.WAKE, (SUSPENDED,), (SUSPENDED,), "where it waited: kept until it is resumed"),
     Move(CommandName.PREEMPT, (RUNNING,), (READY,)),
     Move(CommandName.RELEASE, (RUNNING,), (READY,)),
     Move(CommandName.SUSPEND, (NEW, READY, RUNNING, WAITING), (SUSPENDED,)),
@@ -110,11 +111,13 @@ def edge(state: ProcessState | None, target: ProcessState) -> bool:
     return any(leads(move.command, state, target) for move in TABLE)
 
 
-def allowed(state: ProcessState, outcome: Outcome | None = None, incident: int | None = None) -> list[str]:
-    """The commands that a caller may give in `state`, in the order of the table."""
+def allowed(
+    state: ProcessState, outcome: Outcome | None = None, incident: int | None = None, *, waits: bool = False
+) -> list[str]:
+    """The commands that a caller may give in `state`, in the order of the table. `waits`: SUSPENDED from WAITING."""
     if state is TERMINATED:
         return [] if outcome is Outcome.COMPLETED else [CommandName.ROLLBACK.value]
     if state is SUSPENDED:
         wrong = CommandName.RETRY if incident is None else CommandName.RESUME
-        return [command for command in _CAN[state] if command != wrong]
+        return [command for command in _CAN[state] if command != wrong and (waits or command != CommandName.WAKE.value)]
     return list(_CAN[state])

@@ -207,7 +207,7 @@ def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime)
 
 def _wake(_: Work, process: Process, body: bodies.WakeProcess, now: datetime) -> Decision | Problem:
     """What the event brought replaces members of the same name: two events must not mix."""
-    if body.context is None or process.state is not ProcessState.WAITING:
+    if body.context is None or not (process.state is ProcessState.WAITING or process.still_waits):
         return decisions.wake(process, now, body.reason)
     context = stored({**_context(process), **body.context}, "context")
     return context if isinstance(context, Problem) else decisions.wake(process, now, body.reason, context)

@@ -130,7 +130,7 @@ def process(row: Mapping[str, Any]) -> Process:
 
 def waiting_text(waiting: Waiting) -> str:
     return orjson.dumps(
-        {name: value for name in Waiting.__slots__ if (value := getattr(waiting, name)) is not None}
+        {name: value for name in Waiting.__slots__ if (value := getattr(waiting, name)) not in (None, False)}
     ).decode()
 
 

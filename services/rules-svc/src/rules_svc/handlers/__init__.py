@@ -11,6 +11,7 @@ HANDLERS: Mapping[str, Handler] = {
     "business": events.business,
     "process": events.process,
     "resource": events.resource,
+    "further": events.further,
     "define": definitions.define,
     "undefine": definitions.undefine,
     "apply": definitions.apply,

@@ -2,39 +2,57 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
 
 import orjson
 from kernel_contracts import message_types as types
+from kernel_contracts.base import Duration
+from kernel_contracts.rules import MAX_TTL, EventTypeDefinition
+from kernel_contracts.vocabulary import Meets
 from kernel_runtime.command import Answer, Command, Result, json_answer
 from kernel_runtime.problem import Problem, invalid
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rules_svc import cloudevents, wire
+from rules_svc.definitions import EventType
 from rules_svc.domain.model import RuleError
 from rules_svc.domain.waits import Wait, begun, moved
 from rules_svc.received import Received
-from rules_svc.work import RuleWork
+from rules_svc.work import Further, RuleWork, Terms
 
 DONE = Answer()
+TTL: Final = EventTypeDefinition().ttl
+"""Of an event whose type nobody has defined."""
+_DURATION: Final[TypeAdapter[timedelta]] = TypeAdapter(Annotated[Duration, Field(le=MAX_TTL)])
 _MOVED_ON = (404, 409, 412)
 """A wake was refused because the process does not wait any more; any other refusal is about what the event brought."""
 
 
-def _key(work: RuleWork, received: Received, now: datetime) -> str | Problem | None:
-    """What waiting processes are matched by, or why the event does not fit its type."""
+def _terms(work: RuleWork, received: Received, now: datetime) -> Terms | Problem:
+    """What waiting processes are matched by and how long it is kept, or why the event does not fit its type."""
     event_type = work.book.event_type(received.event.tenant, received.event.type)
-    subject = received.view["subject"]
-    if event_type is None:
-        return None if subject is None else str(subject)
-    if event_type.check is not None:
+    if event_type is not None and event_type.check is not None:
         errors = [("/data" + pointer, message) for pointer, message in event_type.check(received.view.get("data"))]
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return invalid(
                 f"It does not fit its type {received.event.type}: {errors[0][0]}: {errors[0][1]}{more}", errors
             )
-    if event_type.key is None:
+    ttl, meets = (TTL, Meets.ALL) if event_type is None else (event_type.ttl, event_type.meets)
+    if (own := received.view.get("ttl")) is not None:
+        try:
+            ttl = _DURATION.validate_python(own)
+        except ValidationError:
+            message = f"must be an ISO 8601 duration of at most {MAX_TTL.days} days, such as PT1H"
+            return invalid(f"ttl {message}, got {str(own)[:60]!r}.", [("/ttl", message)])
+    key = _key(event_type, received, now)
+    return key if isinstance(key, Problem) else Terms(key, ttl, meets)
+
+
+def _key(event_type: EventType | None, received: Received, now: datetime) -> str | Problem | None:
+    if event_type is None or event_type.key is None:
+        subject = received.view["subject"]
         return None if subject is None else str(subject)
     try:
         key = event_type.key.value(received.facts(now).bind({}))
@@ -47,22 +65,22 @@ def _key(work: RuleWork, received: Received, now: datetime) -> str | Problem | N
 
 def publish(work: RuleWork, command: Command, now: datetime) -> Result:
     """Events over HTTP: all of them, or none where one does not fit its type."""
-    fresh: dict[bytes, tuple[Received, str | None]] = {}
+    fresh: dict[bytes, tuple[Received, Terms]] = {}
     errors: list[tuple[str, str]] = []
     events: Sequence[Received] = command.body
     for index, received in enumerate(events):
         if received.key in work.seen or received.key in fresh:
             continue
-        key = _key(work, received, now)
-        if isinstance(key, Problem):
+        terms = _terms(work, received, now)
+        if isinstance(terms, Problem):
             within = f"/{index}" if len(events) > 1 else ""
-            errors += [(within + pointer, message) for pointer, message in key.errors] or [(within, key.detail)]
+            errors += [(within + pointer, message) for pointer, message in terms.errors] or [(within, terms.detail)]
         else:
-            fresh[received.key] = (received, key)
+            fresh[received.key] = (received, terms)
     if errors:
         return invalid(f"{errors[0][0] or 'event'}: {errors[0][1]}", errors)
-    for received, key in fresh.values():
-        work.take(received, key, now, kept=True)
+    for received, terms in fresh.values():
+        work.take(received, terms, now, kept=True)
     first = {id(received) for received, _ in fresh.values()}
     items = [_taken(work, received, duplicate=id(received) not in first) for received in events]
     return json_answer(items[0] if len(items) == 1 else {"accepted": len(items), "items": items}, 202)
@@ -89,10 +107,10 @@ def business(work: RuleWork, command: Command, now: datetime) -> Result:
         return DONE
     if received.event.type.startswith(types.PREFIX):
         return invalid(cloudevents.RESERVED_TYPE, [("/type", cloudevents.RESERVED_TYPE)])
-    key = _key(work, received, now)
-    if isinstance(key, Problem):
-        return key
-    work.take(received, key, now, kept=True)
+    terms = _terms(work, received, now)
+    if isinstance(terms, Problem):
+        return terms
+    work.take(received, terms, now, kept=True)
     return DONE
 
 
@@ -117,7 +135,7 @@ def process(work: RuleWork, command: Command, now: datetime) -> Result:
 def _own_event(work: RuleWork, received: Received, now: datetime) -> None:
     if received.key not in work.seen:
         subject = received.view["subject"]
-        work.take(received, None if subject is None else str(subject), now, kept=False)
+        work.take(received, Terms(None if subject is None else str(subject)), now, kept=False)
 
 
 def _note_outcome(work: RuleWork, news: wire.ProcessNews, now: datetime) -> None:
@@ -127,29 +145,50 @@ def _note_outcome(work: RuleWork, news: wire.ProcessNews, now: datetime) -> None
     elif news.type == types.COMMAND_REFUSED and news.body is not None:
         detail = str(news.body.get("detail", ""))[:1000].replace("\x00", "")
         work.outcome(news.causation, news.pid, detail, now)
-        wait = None if news.pid is None else work.waits.get(news.pid)
+        wait = None if news.pid is None else work.meetings.waits.get(news.pid)
         if wait is not None and wait.wake is not None and wire.wake_id(wait) == news.causation:
             over = news.body.get("status") in _MOVED_ON
-            _follow(work, wait, None if over else replace(wait, wake=None), now)
+            if over:
+                work.meetings.end(wait.pid, taken=False)
+            else:
+                work.meetings.put(replace(wait, wake=None), now, begins=False)
 
 
 def _follow_wait(work: RuleWork, news: wire.ProcessNews, pid: int, body: Mapping[str, Any], now: datetime) -> None:
-    before, state = work.waits.get(pid), body.get("state")
+    before, state = work.meetings.waits.get(pid), body.get("state")
     if news.type == types.PROCESS_WAITING:
-        target = (body.get("waiting_for") or {}).get("event")
-        if isinstance(target, dict) and isinstance(target.get("type"), str):
-            key = target.get("key")
-            new = Wait(pid, news.version, news.tenant, target["type"], None if key is None else str(key))
-            _follow(work, before, begun(before, new), now)
+        if (target := wire.awaited(news)) is not None:
+            new = Wait(pid, news.version, news.tenant, *target, _since(body, now))
+            after = begun(before, new)
+            if after is not before:
+                work.meetings.put(after, now, begins=True)
             return
         state = None if before is None or news.version <= before.version else "WAITING for something else"
-    if before is not None and isinstance(state, str):
-        _follow(work, before, moved(before, news.version, state), now)
+    if before is None or not isinstance(state, str):
+        return
+    met = bool((body.get("waiting_for") or {}).get("met"))
+    moved_to = moved(before, news.version, state, met=met)
+    if moved_to is None:
+        work.meetings.end(pid, taken=_took(before, news))
+    elif moved_to is not before:
+        work.meetings.put(moved_to, now, begins=False)
 
 
-def _follow(work: RuleWork, before: Wait | None, after: Wait | None, now: datetime) -> None:
-    if after is None:
-        assert before is not None
-        work.end_wait(before.pid)
-    elif after is not before:
-        work.put_wait(after, now)
+def _since(body: Mapping[str, Any], now: datetime) -> datetime:
+    try:
+        at = datetime.fromisoformat(str(body.get("at")))
+    except ValueError:
+        return now
+    return at if at.tzinfo is not None else now
+
+
+def _took(wait: Wait, news: wire.ProcessNews) -> bool:
+    """Whether it moved on by what it was woken with: that was sent for the version before."""
+    return wait.wake is not None and wire.wake_id(replace(wait, version=news.version - 1)) == news.causation
+
+
+def further(work: RuleWork, command: Command, now: datetime) -> Result:
+    """A call goes on with those that it has not reached yet."""
+    body: Further = command.body
+    work.meetings.go_on(body.id)
+    return DONE

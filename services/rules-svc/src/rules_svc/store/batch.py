@@ -10,17 +10,6 @@ from kernel_runtime.database import Connection
 from kernel_runtime.inbox import AlreadyDoneError
 
 from rules_svc.book import Book, Definition
-from rules_svc.domain.waits import Wait
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An event (or a signal: `type` is None) that looks for processes which wait for it. `wake` is JSON."""
-
-    tenant: str
-    type: str | None
-    key: str | None
-    wake: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +25,11 @@ class EventRow:
     correlated: list[int]
     refused: str | None
     at: datetime
+    correlation: str | None = None
+    meets: str = "all"
+    until: datetime | None = None
+    wake: str | None = None
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +119,15 @@ async def known_events(
 
 
 _EVENTS = """
-INSERT INTO event (key, tenant, source, id, type, fired, failed, stopped, correlated, refused, at)
+INSERT INTO event (key, tenant, source, id, type, fired, failed, stopped, correlated, refused, at, correlation, meets, until,
+    wake, taken)
 SELECT key, tenant, source, id, type, string_to_array(fired, E'\\x1f'), string_to_array(failed, E'\\x1f'),
-    string_to_array(stopped, E'\\x1f'), string_to_array(correlated, ',')::bigint[], refused, at
+    string_to_array(stopped, E'\\x1f'), string_to_array(correlated, ',')::bigint[], refused, at,
+    correlation, meets, until, wake, taken
 FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::text[], $11::timestamptz[])
-    AS new (key, tenant, source, id, type, fired, failed, stopped, correlated, refused, at)
+    $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::timestamptz[], $15::text[], $16::bool[])
+    AS new (key, tenant, source, id, type, fired, failed, stopped, correlated, refused, at, correlation, meets, until, wake,
+        taken)
 ON CONFLICT (key) DO NOTHING RETURNING 1
 """
 
@@ -151,6 +148,11 @@ async def add_events(connection: Connection, rows: Sequence[EventRow]) -> None:
         [",".join(map(str, row.correlated)) for row in rows],
         [row.refused for row in rows],
         [row.at for row in rows],
+        [row.correlation for row in rows],
+        [row.meets for row in rows],
+        [row.until for row in rows],
+        [row.wake for row in rows],
+        [row.taken for row in rows],
     )
     if len(inserted) != len(rows):
         raise AlreadyDoneError
@@ -179,63 +181,3 @@ ON CONFLICT (command_id) DO NOTHING
 async def add_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:
     fields = OutcomeRow.__slots__
     await connection.execute(_OUTCOMES, *([getattr(row, field) for row in rows] for field in fields))
-
-
-async def waits_of(connection: Connection, pids: Sequence[int]) -> dict[int, Wait]:
-    """The waits of these processes, locked."""
-    rows = await connection.fetch(
-        "SELECT pid, version, tenant, type, key, suspended, wake FROM wait WHERE pid = ANY($1::bigint[])"
-        " ORDER BY pid FOR UPDATE",
-        pids,
-    )
-    return {row["pid"]: Wait(**row) for row in rows}
-
-
-_WAITS = """
-INSERT INTO wait (pid, version, tenant, type, key, suspended, wake, at)
-SELECT new.*, clock_timestamp()
-FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::text[]) AS new
-ON CONFLICT (pid) DO UPDATE SET version = excluded.version, tenant = excluded.tenant, type = excluded.type,
-    key = excluded.key, suspended = excluded.suspended, wake = excluded.wake, at = excluded.at
-WHERE wait.version < excluded.version OR wait.wake IS DISTINCT FROM excluded.wake
-"""
-
-
-async def save_waits(connection: Connection, waits: Sequence[Wait], gone: Sequence[int]) -> None:
-    if gone:
-        await connection.execute("DELETE FROM wait WHERE pid = ANY($1::bigint[])", gone)
-    if waits:
-        waits = sorted(waits, key=lambda wait: wait.pid)
-        fields = Wait.__slots__
-        await connection.execute(_WAITS, *([getattr(wait, field) for wait in waits] for field in fields))
-
-
-_MEET = """
-WITH call AS (
-    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[]) AS c (index, tenant, type, key, wake)),
-found AS (
-    SELECT wait.pid, call.index FROM call JOIN wait ON wait.tenant = call.tenant AND wait.type = call.type
-        AND (wait.key IS NULL OR wait.key = call.key) WHERE call.type IS NOT NULL
-    UNION ALL
-    SELECT wait.pid, call.index FROM call JOIN wait ON wait.tenant = call.tenant AND wait.key = call.key
-        WHERE call.type IS NULL),
-first AS (SELECT pid, min(index) AS index FROM found GROUP BY pid),
-locked AS (
-    SELECT wait.pid, first.index FROM wait JOIN first USING (pid) WHERE wait.wake IS NULL ORDER BY pid FOR UPDATE OF wait)
-UPDATE wait SET wake = call.wake FROM locked JOIN call USING (index)
-WHERE wait.pid = locked.pid
-RETURNING locked.index, wait.pid, wait.version, wait.tenant, wait.type, wait.key, wait.suspended, wait.wake
-"""
-
-
-async def meet(connection: Connection, calls: Sequence[Call]) -> list[tuple[int, Wait]]:
-    """Gives each waiting process the first call that it waits for: (index of the call, the wait)."""
-    rows = await connection.fetch(
-        _MEET,
-        list(range(len(calls))),
-        [call.tenant for call in calls],
-        [call.type for call in calls],
-        [call.key for call in calls],
-        [call.wake for call in calls],
-    )
-    return sorted(((row["index"], Wait(*list(row)[1:])) for row in rows), key=lambda pair: (pair[0], pair[1].pid))

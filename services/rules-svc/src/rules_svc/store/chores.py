@@ -5,7 +5,7 @@ from kernel_runtime.database import Connection
 _FORGET = (
     "DELETE FROM firing WHERE id IN (SELECT id FROM firing WHERE at < {old} LIMIT 5000)",
     "DELETE FROM outcome WHERE command_id IN (SELECT command_id FROM outcome WHERE at < {old} LIMIT 5000)",
-    "DELETE FROM event WHERE key IN (SELECT key FROM event WHERE at < {old} - interval '1 day' LIMIT 5000)",
+    "DELETE FROM event WHERE key IN (SELECT key FROM event WHERE at < {old} - interval '1 day' AND until IS NULL LIMIT 5000)",
 )
 """Events a day later: a firing belongs to one."""
 _TRIM = """

@@ -35,7 +35,11 @@ async def count_firings(connection: Connection, tenant: str, rule: str, result: 
 async def event(connection: Connection, key: bytes) -> dict[str, Any] | None:
     """What became of an event; None where it was not seen, or where nothing came of it and it is one of our own."""
     row = await connection.fetchrow(
-        "SELECT source, id, type, fired, failed, stopped, correlated, refused, at FROM event WHERE key = $1", key
+        "SELECT source, id, type, fired, failed, stopped, correlated, refused, at,"
+        " CASE WHEN until > clock_timestamp() AND NOT taken THEN until END AS buffered_until,"
+        " expired OR (until <= clock_timestamp() AND correlated = '{}') IS TRUE AS expired"
+        " FROM event WHERE key = $1",
+        key,
     )
     if row is None:
         return None
@@ -48,8 +52,7 @@ async def event(connection: Connection, key: bytes) -> dict[str, Any] | None:
         **row,
         "at": row["at"].isoformat(),
         "refused": None if row["refused"] is None else orjson.loads(row["refused"]),
-        "buffered_until": None,
-        "expired": False,
+        "buffered_until": None if row["buffered_until"] is None else row["buffered_until"].isoformat(),
         "firings": await _with_outcomes(connection, [_firing(row) for row in rows]),
     }
 
