@@ -14,11 +14,8 @@ from kernel_contracts.base import Command as CommandModel
 from kernel_contracts.base import Name
 from kernel_contracts.process import CancelProcess, CreateProcess, PrioritizeProcess, ResumeProcess, SuspendProcess
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition
-<<<<<<< HEAD
-from kernel_runtime.expressions.engine import Expression
-=======
 from kernel_contracts.vocabulary import Meets
->>>>>>> b3a565a (Events are kept for their TTL and meet whom they are for; a suspended process takes what comes for it)
+from kernel_runtime.expressions.engine import Expression
 from kernel_runtime.problem import validation_problem
 from pydantic import TypeAdapter, ValidationError
 
@@ -65,12 +62,9 @@ class EventType:
     """A business event's schema, and what waiting processes are matched by (None: the subject)."""
 
     check: schemas.Check | None
-<<<<<<< HEAD
     key: Expression | None
-=======
     ttl: timedelta
     meets: Meets
->>>>>>> b3a565a (Events are kept for their TTL and meet whom they are for; a suspended process takes what comes for it)
 
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
