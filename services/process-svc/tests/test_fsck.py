@@ -21,6 +21,9 @@ SEEDED = {
     "process_has_the_head_of_its_journal": "UPDATE process SET journal_hash = context_hash WHERE pid = 1",
     "what_was_signed_is_there": """INSERT INTO checkpoint_head (tenant, number, pid, version, hash)
         SELECT 'main', 1, pid, version + 1, hash FROM journal WHERE pid = 1 ORDER BY version DESC LIMIT 1""",
+    "partitions_are_made_ahead": "SELECT setval('pid', 2_500_000)",
+    "partitions_are_as_recorded": "DROP TABLE snapshot_1000000",
+    "what_was_dropped_is_signed": "UPDATE journal_part SET dropped_at = now() WHERE lower = 1000000",
     "checkpoints_are_chained": "UPDATE checkpoint SET number = 2",
     "checkpoints_are_signed": "UPDATE checkpoint SET statement = statement || ' '",
     "running_has_a_dispatch": "UPDATE process SET dispatch_id = NULL WHERE state = 'RUNNING'",

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import orjson
 from kernel_contracts.vocabulary import CommandName, ProcessState
 from kernel_runtime.database import Connection
 
 from process_svc.domain.lease import KINDS
 from process_svc.domain.states import leads
-from process_svc.signing import GENESIS, signed
-from process_svc.store import checkpoints
-from process_svc.store.chains import SNAPSHOT_VERIFIED, UNHASHED, steps
+from process_svc.signing import GENESIS, signed, valid
+from process_svc.store import checkpoints, partitions
+from process_svc.store.chains import DROPPED, SNAPSHOT_VERIFIED, UNHASHED, steps
+from process_svc.store.partitions import AHEAD, DIGESTED, SIZE, TABLES
 
 SHOWN = 5
 NEWEST = 10_000
@@ -33,17 +35,17 @@ CHECKS = {
             row_number() OVER path AS n FROM journal WINDOW path AS (PARTITION BY pid ORDER BY version)) steps
         WHERE n <> version OR coalesce(from_state, '') <> coalesce(before, '')
             OR (command, coalesce(from_state, ''), state) NOT IN ({_MOVES})""",
-    "process_is_the_last_journal_row": """
+    "process_is_the_last_journal_row": f"""
         SELECT process.pid FROM process LEFT JOIN LATERAL (
             SELECT version, state, outcome FROM journal WHERE journal.pid = process.pid ORDER BY version DESC LIMIT 1
         ) last ON true
         WHERE (last.version = process.version AND last.state = process.state
-            AND last.outcome IS NOT DISTINCT FROM process.outcome) IS NOT TRUE
+            AND last.outcome IS NOT DISTINCT FROM process.outcome) IS NOT TRUE AND NOT {DROPPED}
         UNION ALL SELECT journal.pid FROM journal LEFT JOIN process USING (pid) WHERE process.pid IS NULL""",
-    "context_is_the_last_snapshot": """
+    "context_is_the_last_snapshot": f"""
         SELECT process.pid FROM process LEFT JOIN snapshot
             ON snapshot.pid = process.pid AND snapshot.version = process.context_version
-        WHERE (snapshot.hash = process.context_hash AND snapshot.context = process.context) IS NOT TRUE
+        WHERE (snapshot.hash = process.context_hash AND snapshot.context = process.context) IS NOT TRUE AND NOT {DROPPED}
             OR EXISTS (SELECT FROM snapshot later WHERE later.pid = process.pid AND later.version > process.context_version)""",
     "snapshots_verify": f"""
         SELECT DISTINCT pid FROM (SELECT pid, {SNAPSHOT_VERIFIED} AS verified FROM snapshot) chain WHERE NOT verified""",
@@ -52,10 +54,19 @@ CHECKS = {
     "process_has_the_head_of_its_journal": """
         SELECT process.pid FROM process JOIN journal ON journal.pid = process.pid AND journal.version = process.version
         WHERE journal.hash IS DISTINCT FROM process.journal_hash""",
-    "what_was_signed_is_there": """
+    "what_was_signed_is_there": f"""
         SELECT DISTINCT head.pid FROM checkpoint_head head
         LEFT JOIN journal ON journal.pid = head.pid AND journal.version = head.version
-        WHERE journal.hash IS DISTINCT FROM head.hash""",
+        LEFT JOIN process ON process.pid = head.pid
+        WHERE journal.hash IS DISTINCT FROM head.hash AND (NOT {DROPPED}
+            OR process.version = head.version AND process.journal_hash IS DISTINCT FROM head.hash)""",
+    "partitions_are_made_ahead": f"""
+        SELECT max(upper) FROM journal_part, pid GROUP BY last_value HAVING max(upper) < last_value + {(AHEAD - 1) * SIZE}""",
+    "partitions_are_as_recorded": f"""
+        SELECT lower FROM journal_part CROSS JOIN unnest(ARRAY{list(TABLES)}) AS name
+        WHERE (to_regclass(name || '_' || lower) IS NULL) <> (dropped_at IS NOT NULL)
+        UNION ALL SELECT lower FROM journal_part WHERE dropped_at IS NOT NULL AND (digest IS DISTINCT FROM {DIGESTED}
+            OR processes <> (SELECT count(*) FROM process WHERE pid >= lower AND pid < upper))""",
     "checkpoints_are_chained": f"""
         SELECT number FROM (
             SELECT tenant, number, hash, statement, statement::jsonb AS said,
@@ -174,6 +185,18 @@ async def run(connection: Connection) -> list[dict[str, Any]]:
             breaches = rows[0]["breaches"] if rows else 0
             found.append({"name": name, "breaches": breaches, "examples": [row["pid"] for row in rows]})
         newest = await checkpoints.newest(connection, NEWEST)
+        dropped = await partitions.dropped(connection)
     unsigned = [each.number for each in newest if not signed(each)]
+    unknown = [each["lower"] for each in dropped if newest and not _signed(each)]
+    found.append({"name": "what_was_dropped_is_signed", "breaches": len(unknown), "examples": unknown[:SHOWN]})
     found.append({"name": "checkpoints_are_signed", "breaches": len(unsigned), "examples": sorted(unsigned)[:SHOWN]})
     return found
+
+
+def _signed(part: Any) -> bool:
+    """Whether a partition was dropped by whoever has the key, and says so still."""
+    if part["signature"] is None or not valid(part["statement"], part["signature"], part["public_key"]):
+        return False
+    said = orjson.loads(part["statement"])
+    told = (part["digest"].hex(), [part["lower"], part["upper"]], part["processes"], part["rows"])
+    return told == (said["digest"], said["dropped"], said["processes"], said["rows"])

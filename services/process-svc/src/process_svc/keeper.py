@@ -1,11 +1,13 @@
-"""Keeps the ledger: signs a checkpoint from time to time, of one replica at a time, by lease."""
+"""Keeps the ledger, one replica at a time, by lease: signs checkpoints, makes partitions ahead, drops what need not be kept."""
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import structlog
 from kernel_runtime.database import Database
 from kernel_runtime.lease import Lease
@@ -13,9 +15,12 @@ from kernel_runtime.lease import Lease
 from process_svc import wire
 from process_svc.http.ledger import told
 from process_svc.settings import Settings
-from process_svc.signing import Signer
-from process_svc.store import checkpoints
+from process_svc.signing import Signer, dropped
+from process_svc.store import checkpoints, partitions
 from process_svc.store.checkpoints import Checkpoint
+
+LOOK = 600.0
+"""Seconds between two looks for partitions to drop."""
 
 log = structlog.get_logger()
 
@@ -27,6 +32,7 @@ class Keeper:
         self._database = database
         self._lease = lease
         self._signer = signer
+        self._keep = settings.retention
         self._every = settings.checkpoint_every
         self._file = settings.checkpoint_file
 
@@ -36,10 +42,55 @@ class Keeper:
             log.warning(
                 "checkpoint.no_key", hint="KERNEL_CHECKPOINT_KEY is empty: a cut tail of the journal won't show"
             )
+        looked = float("-inf")
         while True:
+            await self.make_ahead()
             while await self.checkpoint():
                 pass
+            if self._keep is not None and time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                await self.retain(self._keep)
+            while await self.clear():
+                pass
             await asyncio.sleep(self._every)
+
+    async def make_ahead(self) -> None:
+        """Partitions for processes that are still to be made."""
+        async with self._database.transaction() as connection:
+            await self._lease.check(connection)
+            for lower in await partitions.make_ahead(connection):
+                log.info("partition.made", lower=lower)
+
+    async def retain(self, keep: timedelta) -> None:
+        """Drops partitions all of whose processes ended longer ago, where none is under a legal hold."""
+        async with self._database.connection() as connection:
+            full = await partitions.full(connection)
+        for lower, upper in full:
+            try:
+                await self._drop(lower, upper, keep)
+            except asyncpg.LockNotAvailableError:
+                log.info("partition.busy", lower=lower, hint="it is tried again")
+
+    async def _drop(self, lower: int, upper: int, keep: timedelta) -> None:
+        async with self._database.connection() as connection:
+            if await partitions.needed(connection, lower, upper, keep):
+                return
+            found = await partitions.contents(connection, lower, upper)
+        async with self._database.transaction() as connection:
+            await self._lease.check(connection)
+            if not await partitions.drop(connection, lower, upper):
+                return
+            now = datetime.now(UTC)
+            text = dropped(lower, upper, now, found)
+            signed = None if self._signer is None else self._signer.sign_text(text)
+            await partitions.record(connection, lower, now, found, signed)
+        log.info("partition.dropped", lower=lower, upper=upper, processes=found.processes, rows=found.rows)
+
+    async def clear(self) -> bool:
+        """Takes contexts off processes whose history was dropped; whether there may be more."""
+        async with self._database.transaction() as connection:
+            await self._lease.check(connection)
+            return await partitions.clear(connection)
 
     async def checkpoint(self) -> bool:
         """Signs what has changed; whether there is more."""

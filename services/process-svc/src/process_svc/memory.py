@@ -1,6 +1,7 @@
 """What a replica keeps between its batches: definitions, fresh numbers, and whom it tells what a batch has left to do."""
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
@@ -10,6 +11,9 @@ from process_svc.catalog import Catalog
 from process_svc.store import processes as store
 from process_svc.store.follow_ups import FollowUp
 
+OLDEST = 600.0
+"""Seconds after which a number is no longer used: the place of an old pid may have been dropped by the retention."""
+
 
 class Numbers:
     """Numbers of one sequence, fetched many at a time; what a batch does not use the next one does."""
@@ -17,12 +21,17 @@ class Numbers:
     def __init__(self, sequence: str) -> None:
         self._sequence = sequence
         self._fresh: list[int] = []
+        self._since = 0.0
 
     async def have(self, connection: Connection, count: int) -> None:
         """At least `count` from now on. A sequence does not roll back, so these are fresh whatever becomes of the batch."""
+        now = time.monotonic()
+        if now - self._since > OLDEST:
+            self._fresh = []
         missing = count - len(self._fresh)
         if missing > 0:
             self._fresh = await store.next_numbers(connection, self._sequence, missing) + self._fresh
+            self._since = now
 
     def next(self) -> int:
         return self._fresh.pop()
@@ -58,6 +67,7 @@ class Memory:
         self.catalog = Catalog()
         self.pids = Numbers("pid")
         self.incidents = Numbers("incident_id")
+        self.holds = Numbers("hold_id")
         self.follow_up = follow_up
         self.due = due
         self.jobs = Numbers("job_id")

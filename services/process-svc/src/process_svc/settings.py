@@ -1,5 +1,6 @@
 """What process-svc is told besides what every service is."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from kernel_runtime.settings import ServiceSettings
@@ -9,6 +10,8 @@ from pydantic import Field, SecretStr
 class Settings(ServiceSettings):
     tree_limit: int = 10_000
     """Processes of one family that are shown at once."""
+    retention: timedelta | None = None
+    """How long after its end the history of a process is kept at least (ISO 8601, `P365D`); none: for ever. ADR 15."""
     checkpoint_key: SecretStr = SecretStr("")
     """Signs checkpoints: an Ed25519 key as PEM, or its 32 bytes in base64. Empty: see `checkpoint_key_file`."""
     checkpoint_key_file: Path | None = None

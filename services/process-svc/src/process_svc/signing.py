@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from process_svc import wire
 from process_svc.settings import Settings
 from process_svc.store.checkpoints import Checkpoint, Due
+from process_svc.store.partitions import Contents
 
 GENESIS = bytes(32)
 """What the first checkpoint of a tenant follows."""
@@ -30,6 +31,23 @@ class Signer:
         hash = hashlib.sha256(text.encode()).digest()
         signature = self._key.sign(text.encode())
         return Checkpoint(due.tenant, due.number, upto, text, hash, signature, self.public_key)
+
+    def sign_text(self, text: str) -> tuple[str, bytes, bytes]:
+        """`text`, its signature and the public key."""
+        return text, self._key.sign(text.encode()), self.public_key
+
+
+def dropped(lower: int, upper: int, at: datetime, found: Contents) -> str:
+    """What is signed of a partition that is dropped."""
+    return wire.canonical(
+        {
+            "at": at.isoformat(),
+            "digest": found.digest.hex(),
+            "dropped": [lower, upper],
+            "processes": found.processes,
+            "rows": found.rows,
+        }
+    )
 
 
 def statement(due: Due, upto: datetime, at: datetime) -> str:
@@ -71,10 +89,13 @@ def private_key(text: str) -> Ed25519PrivateKey:
 
 def signed(checkpoint: Checkpoint) -> bool:
     """Whether the signature is one of its statement by its key."""
+    return valid(checkpoint.statement, checkpoint.signature, checkpoint.public_key)
+
+
+def valid(text: str, signature: bytes, public_key: bytes) -> bool:
+    """Whether the signature is one of `text`."""
     try:
-        Ed25519PublicKey.from_public_bytes(checkpoint.public_key).verify(
-            checkpoint.signature, checkpoint.statement.encode()
-        )
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, text.encode())
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -21,7 +21,8 @@ class BrokenLink(Event):
 class Verified(Event):
     """One process, recomputed from its stored bytes. `head` is the hash of its newest journal row.
 
-    `chained_from`: rows before this version were written before the journal was chained; `checkpoint`: the newest that covers it.
+    `chained_from`: rows before this version were written before the journal was chained; `checkpoint`: the newest that covers it;
+    `dropped_at`: when its history was dropped, for it need not be kept longer.
     """
 
     pid: int
@@ -32,6 +33,7 @@ class Verified(Event):
     snapshots: int
     chained_from: int | None = None
     checkpoint: int | None = None
+    dropped_at: Time | None = None
 
 
 class VerifiedPart(Event):

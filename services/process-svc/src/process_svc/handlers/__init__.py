@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kernel_runtime.pipeline import Handler
 
-from process_svc.handlers import automatic, commands, create, incidents, internal, jobs, services
+from process_svc.handlers import automatic, commands, create, holds, incidents, internal, jobs, services
 
 HANDLERS: Mapping[str, Handler] = {
     "create": create.create,
@@ -17,6 +17,8 @@ HANDLERS: Mapping[str, Handler] = {
     "tick": internal.tick,
     "follow_up": internal.follow_up,
     "resolve_incident": incidents.resolve,
+    "hold": holds.hold,
+    "release_hold": holds.release,
     "define_services": services.define,
     "job_create": jobs.create,
     "job_control": jobs.control,

@@ -25,6 +25,7 @@ __all__ = [
     "JobItem",
     "Lapse",
     "NewJob",
+    "ReleaseHold",
     "ResolveIncident",
     "Settle",
     "Tick",
@@ -58,6 +59,10 @@ class Grant(Event):
 
 class Tick(NamedTuple):
     pid: int
+
+
+class ReleaseHold(NamedTuple):
+    id: int
 
 
 @dataclass(slots=True)

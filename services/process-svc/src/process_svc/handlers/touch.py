@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kernel_contracts.holds import NewHold
 from kernel_contracts.process import (
     CompleteProcess,
     CreateProcess,
@@ -29,6 +30,7 @@ from process_svc.handlers.bodies import (
     JobItem,
     Lapse,
     NewJob,
+    ReleaseHold,
     ResolveIncident,
     Settle,
     Tick,
@@ -52,6 +54,8 @@ class Touched:
     """Processes whose lease is looked at."""
     beats: set[int] = field(default_factory=set)
     """Processes whose lease alone is touched: they are not locked."""
+    holds: list[int] = field(default_factory=list)
+    new_holds: int = 0
     may_fail: int = 0
     """How many incidents there may be."""
     jobs: set[int] = field(default_factory=set)
@@ -156,6 +160,16 @@ def _settle(found: Touched, tenant: str, body: Settle) -> None:
     found.job_items += [(each.job, each.item) for each in body.items]
 
 
+def _hold(found: Touched, tenant: str, body: NewHold) -> None:
+    found.new_holds += 1
+    if body.pid is not None:
+        found.pids.add(body.pid)
+
+
+def _release(found: Touched, tenant: str, body: ReleaseHold) -> None:
+    found.holds.append(body.id)
+
+
 def _descendants(kind: type[Any]) -> list[type[Any]]:
     return [kind, *itertools.chain.from_iterable(map(_descendants, type.__subclasses__(kind)))]
 
@@ -179,4 +193,6 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     JobControl: _control,
     JobItem: _job_item,
     Settle: _settle,
+    NewHold: _hold,
+    ReleaseHold: _release,
 }

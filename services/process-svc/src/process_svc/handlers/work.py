@@ -23,10 +23,11 @@ from process_svc.handlers.leases import Leases
 from process_svc.handlers.touch import Touched, touched
 from process_svc.handlers.turns import Turns
 from process_svc.memory import Memory
-from process_svc.store import follow_ups, incidents
+from process_svc.store import follow_ups, holds, incidents
 from process_svc.store import processes as store
 from process_svc.store import services as service_store
 from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, TURN, FollowUp
+from process_svc.store.holds import Hold
 from process_svc.store.incidents import Incident
 from process_svc.store.processes import JournalRow
 from process_svc.store.services import StoredService
@@ -52,6 +53,9 @@ class Work:
         self.definitions: dict[tuple[str, str], StoredService] = {}
         self.jobs: JobWork | None = None
         """Where the batch has to do with bulk jobs."""
+        self.holds: dict[int, Hold] = {}
+        self.new_holds: list[Hold] = []
+        self.released_holds: list[Hold] = []
         self._defined: list[tuple[StoredService, str, Sequence[str]]] = []
         self._defined_by: tuple[datetime, str] | None = None
         self._new: dict[int, None] = {}
@@ -88,6 +92,10 @@ class Work:
             self.snapshots = await store.snapshots_at(connection, found.snapshots)
         if found.definitions:
             self.definitions = await service_store.lock_latest(connection, found.definitions)
+        if found.holds:
+            self.holds = await holds.lock(connection, found.holds)
+        if found.new_holds:
+            await self.memory.holds.have(connection, found.new_holds)
         await self._load_relations(connection, found)
         if found.may_fail:
             await self.memory.incidents.have(connection, found.may_fail)
@@ -313,6 +321,8 @@ class Work:
         if self._defined:
             assert self._defined_by is not None
             await service_store.add(connection, self._defined, *self._defined_by)
+        if self.new_holds or self.released_holds:
+            await holds.save(connection, self.new_holds, self.released_holds)
         if self.jobs is not None:
             await self.jobs.save(connection)
 

@@ -10,6 +10,7 @@ from process_svc.http import (
     commands,
     entities,
     export,
+    holds,
     incidents,
     jobs,
     ledger,
@@ -33,5 +34,6 @@ def routes(database: Database, pipeline: Pipeline, desk: Desk, settings: Setting
         *operators.routes(database),
         *ledger.routes(database),
         *export.routes(database),
+        *holds.routes(database, pipeline, settings.retention),
         *checks.routes(database),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from kernel_runtime.database import Connection, Database
 from kernel_runtime.http import caller, path_int
-from kernel_runtime.problem import ProblemError, not_found
+from kernel_runtime.problem import Problem, ProblemError, not_found
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -16,7 +16,7 @@ from process_svc.domain.difference import difference
 from process_svc.domain.process import Process
 from process_svc.http import query
 from process_svc.http.query import reply
-from process_svc.store import histories, queries
+from process_svc.store import histories, partitions, queries
 
 
 def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
@@ -39,6 +39,8 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         async with database.connection() as connection:
             process = await known(connection, request)
             rows = await histories.journal(connection, process.pid, after, limit + 1)
+            if not rows and after == 0:
+                await _refuse_dropped(connection, process.pid)
         following = str(rows[limit - 1]["version"]) if len(rows) > limit else None
         return query.part(rows[:limit], following, process.version if query.counted(request) else None)
 
@@ -47,6 +49,8 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         async with database.connection() as connection:
             process = await known(connection, request)
             found = await histories.chain(connection, process.pid)
+            if not found:
+                await _refuse_dropped(connection, process.pid)
             page = [each for each in found if each["version"] > after][: limit + 1]
             contexts = await histories.contexts(connection, process.pid, [each["version"] for each in page[:limit]])
         broken = _broken(found)
@@ -61,6 +65,8 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         async with database.connection() as connection:
             process = await known(connection, request)
             found = await histories.chain(connection, process.pid)
+            if not found:
+                await _refuse_dropped(connection, process.pid)
             here = _valid_at(found, version, process)
             there = here if other is None else _valid_at(found, other, process)
             contexts = await histories.contexts(connection, process.pid, [here["version"], there["version"]])
@@ -92,6 +98,17 @@ async def known(connection: Connection, request: Request) -> Process:
     if process is None:
         raise ProblemError(not_found("process", pid))
     return process
+
+
+async def _refuse_dropped(connection: Connection, pid: int) -> None:
+    if (at := await partitions.dropped_at(connection, pid)) is not None:
+        raise ProblemError(
+            Problem(
+                410,
+                "Gone",
+                f"The history of process {pid} was dropped at {at.isoformat()}: it need not be kept longer.",
+            )
+        )
 
 
 def _valid_at(rows: Sequence[Any], version: int, process: Process) -> Any:

@@ -10,6 +10,12 @@ from typing import Any
 
 from kernel_runtime.database import Connection
 
+DROPPED = """
+EXISTS (SELECT FROM journal_part part WHERE part.dropped_at IS NOT NULL
+    AND process.pid >= part.lower AND process.pid < part.upper)
+"""
+"""SQL: whether the history of `process` was dropped by the retention."""
+
 SNAPSHOT_VERIFIED = """
 hash = sha256(previous_hash || convert_to(context, 'UTF8'))
 AND previous_hash = coalesce(lag(hash) OVER (PARTITION BY pid ORDER BY version), decode(repeat('00', 32), 'hex'))
@@ -78,21 +84,22 @@ def breaches(where: str) -> str:
 
 async def first_broken(connection: Connection, pids: Sequence[int]) -> list[dict[str, Any]]:
     """`{pid, version, what}` of the first broken link of each of these processes that has one, by pid."""
+    where = f"process.pid = ANY($1::bigint[]) AND NOT {DROPPED}"
     found = await connection.fetch(
-        f"SELECT DISTINCT ON (pid) pid, version, what FROM ({breaches('process.pid = ANY($1::bigint[])')}) broken"
-        " ORDER BY pid, version, what",
+        f"SELECT DISTINCT ON (pid) pid, version, what FROM ({breaches(where)}) broken ORDER BY pid, version, what",
         list(pids),
     )
     return [dict(row) for row in found]
 
 
 async def extent(connection: Connection, pid: int) -> Any:
-    """Of one process' chain: rows, chained_from (a version), snapshots, and the newest checkpoint that covers it."""
+    """Of one process' chain: rows, chained_from (a version), snapshots, the newest checkpoint that covers it, and dropped_at."""
     return await connection.fetchrow(
         "SELECT (SELECT count(*) FROM journal WHERE pid = $1) AS rows,"
         " (SELECT min(version) FROM journal WHERE pid = $1 AND hash IS NOT NULL) AS chained_from,"
         " (SELECT count(*) FROM snapshot WHERE pid = $1) AS snapshots,"
-        " (SELECT max(number) FROM checkpoint_head WHERE pid = $1) AS checkpoint",
+        " (SELECT max(number) FROM checkpoint_head WHERE pid = $1) AS checkpoint,"
+        " (SELECT dropped_at FROM journal_part WHERE dropped_at IS NOT NULL AND lower <= $1 AND upper > $1) AS dropped_at",
         pid,
     )
 
