@@ -62,16 +62,17 @@ DECLARE
     size CONSTANT bigint := 1000000;
     top bigint;
     part bigint;
+    name text;
 BEGIN
     SELECT (last_value / size + 1) * size INTO top FROM pid;
     EXECUTE format('ALTER TABLE journal ATTACH PARTITION journal_0 FOR VALUES FROM (0) TO (%s)', top);
     EXECUTE format('ALTER TABLE snapshot ATTACH PARTITION snapshot_0 FOR VALUES FROM (0) TO (%s)', top);
     INSERT INTO journal_part (lower, upper) VALUES (0, top);
     FOR part IN 0..3 LOOP
-        EXECUTE format('CREATE TABLE journal_%s PARTITION OF journal FOR VALUES FROM (%s) TO (%s)',
-            top + part * size, top + part * size, top + (part + 1) * size);
-        EXECUTE format('CREATE TABLE snapshot_%s PARTITION OF snapshot FOR VALUES FROM (%s) TO (%s)',
-            top + part * size, top + part * size, top + (part + 1) * size);
+        FOREACH name IN ARRAY ARRAY['journal', 'snapshot'] LOOP
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%s)',
+                name || '_' || top + part * size, name, top + part * size, top + (part + 1) * size);
+        END LOOP;
         INSERT INTO journal_part (lower, upper) VALUES (top + part * size, top + (part + 1) * size);
     END LOOP;
 END $$;
