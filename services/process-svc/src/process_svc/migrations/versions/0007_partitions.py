@@ -2,13 +2,13 @@
 
 What is there stays where it is: the old tables become the first partitions. Attaching reads them once, to check their bounds.
 
-Revision ID: 0006
+Revision ID: 0007
 """
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 TABLES = """
 CREATE TABLE journal_part (
