@@ -47,8 +47,8 @@ class State(Reckoning):
             item.stored = old.stored
             self._out(old)
         queue = self.queue(item.tenant, item.queue)
-        if queue.learns and not (queue.backfill and item.expected is not None):  # there, what was declared is a promise
-            item.expected = self.durations.expected(item.tenant, step_of(item), item.expected)
+        if queue.learns and item.expected is None:
+            item.expected = self.durations.expected(item.tenant, step_of(item))
         self.items[item.pid] = item
         self._gone.pop(item.pid, None)
         self.changes.removed.pop(item.pid, None)

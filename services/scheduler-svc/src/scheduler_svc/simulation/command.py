@@ -14,6 +14,7 @@ contest replay                         one instant a line on stdin, who starts o
 contest swf                            the same for rigid jobs on identical processors
 contest rcpsp SET.zip [--budget-ms N]
 contest msrcpsp FOLDER [--budget-ms N | --online]
+contest shop SHOP.json.gz [--budget-ms N]
 contest forecast SERIES.csv.gz --day HOURS --per-week DAYS --test-days N [--ahead day|week]
 """
 
@@ -74,6 +75,13 @@ def _msrcpsp(arguments: list[str]) -> Any:
     return msrcpsp(told.folder, told.budget_ms, online=told.online)
 
 
+def _shop(arguments: list[str]) -> Any:
+    from scheduler_svc.simulation.shop import Shop, read
+
+    told = _planner("shop", "instance").parse_args(arguments)
+    return {"ops": Shop(read(told.instance), told.budget_ms).run()}
+
+
 def _planner(name: str, source: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"contest {name}")
     parser.add_argument(source, type=Path)
@@ -86,6 +94,7 @@ OFFLINE: Final[Mapping[str, Callable[[list[str]], Any]]] = {
     "forecast": _forecast,
     "rcpsp": _rcpsp,
     "msrcpsp": _msrcpsp,
+    "shop": _shop,
 }
 
 
