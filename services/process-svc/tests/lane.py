@@ -112,9 +112,9 @@ class Lane:
         return [(dict(orjson.loads(row["headers"]))["ce_type"], orjson.loads(row["body"])) for row in rows]
 
     @contextlib.asynccontextmanager
-    async def jobs(self) -> AsyncIterator[Runner]:
+    async def jobs(self, **options: float) -> AsyncIterator[Runner]:
         """With somebody who carries bulk jobs out."""
-        runner = Runner(self.database, self.pipeline)
+        runner = Runner(self.database, self.pipeline, **options)
         self.memory.go_on = runner.wake
         task = asyncio.ensure_future(runner.run(1))
         try:

@@ -41,6 +41,8 @@ SEEDED = {
     "incidents_match_processes": "UPDATE incident SET state = 'resolved'",
     "jobs_count_their_items": "UPDATE job SET done = done - 1, failed = failed + 1",
     "jobs_go_on": "UPDATE job SET state = 'running', ended_at = NULL",
+    "attributes_match_contexts": "UPDATE process_attribute SET value = 'other' WHERE pid = 1",
+    "texts_can_be_found": "DELETE FROM process_text",
     "relatives_are_known": "UPDATE process SET has_children = false",
     "families_are_counted": "UPDATE family SET ended = ended + 1",
     "entity_references_match": "DELETE FROM entity_reference",
@@ -50,8 +52,8 @@ SEEDED = {
 
 
 async def sound(kernel: Lane) -> None:
-    await kernel.define()
-    done = await kernel.run(context={"a": 1})
+    await kernel.define(indexed=["a"])
+    done = await kernel.run(context={"a": 1}, key="k")
     await kernel.ask("complete", done["pid"])
     await kernel.run()
     failed = await kernel.run()

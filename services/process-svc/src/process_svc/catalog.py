@@ -37,6 +37,8 @@ class Catalog:
         self._entries: dict[tuple[str, str, int], Entry] = {}
         self.governs = False
         """Whether any that was ever here says something of processes on one entity."""
+        self.indexes = False
+        """Whether any declares members of contexts to be indexed."""
 
     def missing(self, wanted: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
         """Which of these a batch has to read; asked once, with all that it needs."""
@@ -50,6 +52,7 @@ class Catalog:
             if key not in self._entries:
                 definition = ServiceDefinition.model_validate_json(each.definition)
                 self._entries[key] = compiled(each.name, each.version, definition)
+                self.indexes |= bool(definition.indexed)
                 self.governs |= definition.per_entity is not PerEntity.PARALLEL
 
     def get(self, tenant: str, name: str, version: int) -> Entry:

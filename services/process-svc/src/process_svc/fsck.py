@@ -10,6 +10,7 @@ from process_svc.domain.lease import KINDS
 from process_svc.domain.states import leads
 from process_svc.signing import GENESIS, signed, valid
 from process_svc.store import checkpoints, partitions
+from process_svc.store.attributes import SCALAR, VALUES
 from process_svc.store.chains import DROPPED, SNAPSHOT_VERIFIED, UNHASHED, steps
 from process_svc.store.partitions import AHEAD, DIGESTED, SIZE, TABLES
 
@@ -129,6 +130,20 @@ CHECKS = {
         SELECT id FROM job WHERE (state IN ('cancelled', 'completed', 'failed')) <> (ended_at IS NOT NULL)
             OR state = 'running' AND (NOT collected OR done + failed >= total)
             OR ended_at IS NULL AND state <> 'paused' AND moved_at < clock_timestamp() - interval '{GRACE}'""",
+    "attributes_match_contexts": f"""
+        SELECT coalesce(found.pid, wanted.pid) FROM process_attribute found FULL JOIN (
+            {VALUES} JOIN indexed_path path ON path.tenant = process.tenant AND path.service = process.service AND path.complete
+            WHERE {SCALAR}
+        ) wanted ON wanted.pid = found.pid AND wanted.name = found.name
+        LEFT JOIN LATERAL (
+            {VALUES} CROSS JOIN (SELECT found.name) path WHERE process.pid = found.pid AND {SCALAR}
+        ) now ON true
+        WHERE found.pid IS NULL
+            OR (found.tenant, found.service, found.value) IS DISTINCT FROM (now.tenant, now.service, now.value)""",
+    "texts_can_be_found": """
+        SELECT process.pid FROM process LEFT JOIN process_text USING (pid)
+        WHERE (key IS NOT NULL OR entity_id IS NOT NULL) AND (process_text.pid IS NULL
+            OR strpos(text, coalesce(key, '')) = 0 OR strpos(text, coalesce(entity_id, '')) = 0)""",
     "relatives_are_known": """
         SELECT child.parent FROM process child JOIN process ON process.pid = child.parent WHERE NOT process.has_children
         UNION ALL SELECT process.pid FROM process CROSS JOIN unnest(after) AS before

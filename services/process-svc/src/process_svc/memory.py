@@ -9,6 +9,7 @@ from kernel_runtime.database import Connection
 
 from process_svc.catalog import Catalog
 from process_svc.store import processes as store
+from process_svc.store.attributes import Paths
 from process_svc.store.follow_ups import FollowUp
 
 OLDEST = 600.0
@@ -71,6 +72,9 @@ class Memory:
         self.follow_up = follow_up
         self.due = due
         self.jobs = Numbers("job_id")
+        self.paths: Paths = {}
+        """What any version of a service declares to be indexed; as it was at `paths_at`, of the monotonic clock."""
+        self.paths_at = -1e9
         self.go_on: Callable[[], None] = _idle
         self.offer: Callable[[Collection[tuple[str, str]]], None] = _unclaimed
 

@@ -26,7 +26,7 @@ from process_svc.handlers.job_work import refused
 from process_svc.handlers.jobs import RESOLVE, handler
 from process_svc.handlers.work import Work
 from process_svc.memory import Memory
-from process_svc.store import filters, job_items, jobs
+from process_svc.store import attributes, filters, job_items, jobs, search
 from process_svc.store.job_items import Settled
 from process_svc.store.jobs import Job
 from process_svc.wire import SOURCE
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 PART, SMALLEST = 200, 25
 """Items in one transaction, at rest and where others have something to do."""
+FILLED = 5_000
+"""Pids that are looked at in one transaction."""
 LOOK = 0.5
 """Seconds between two looks: another replica may have made a job."""
 TURN = 1_000
@@ -43,7 +45,10 @@ _PASSING = frozenset((429, 503))
 
 
 class Runner:
-    def __init__(self, database: Database, pipeline: Pipeline) -> None:
+    """`settling`: seconds after which every replica knows what a service has declared to be indexed."""
+
+    def __init__(self, database: Database, pipeline: Pipeline, *, settling: float = attributes.SETTLING) -> None:
+        self._settling = settling
         self._database = database
         self._pipeline = pipeline
         self._woken = asyncio.Event()
@@ -66,7 +71,7 @@ class Runner:
                 found = await jobs.unfinished(connection, TURN)
             for job in found:
                 await self._step(job)
-            if not found:
+            if not found and not await self._fill():
                 self._behind.clear()
                 self._width.clear()
                 try:
@@ -74,6 +79,11 @@ class Runner:
                         await self._woken.wait()
                 except TimeoutError:
                     pass
+
+    async def _fill(self) -> bool:
+        """A part of the older processes of a service that declares a path to be indexed."""
+        async with self._database.transaction() as connection:
+            return await attributes.fill(connection, FILLED, self._settling)
 
     async def _step(self, job: Job) -> None:
         """One part of one job; then others get their turn."""
@@ -106,6 +116,7 @@ class Runner:
                 if locked is None or locked.state is not JobState.COLLECTING:
                     return
                 found = filters.parsed(filters.pairs(orjson.loads(locked.filter)), locked.tenant, "/filter")
+                await search.resolve(connection, found, thorough=True)
                 if locked.kind == "incidents":
                     found.clauses.append("incident IS NOT NULL")
                 until = min(locked.reached + width, locked.bound)

@@ -16,7 +16,7 @@ from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
 from process_svc.domain.states import NEW, READY, RUNNING, TERMINATED
-from process_svc.handlers import journal
+from process_svc.handlers import journal, searched
 from process_svc.handlers.families import Families, Family
 from process_svc.handlers.job_work import JobWork
 from process_svc.handlers.leases import Leases
@@ -79,6 +79,7 @@ class Work:
         if found.jobs or found.new_jobs:
             self.jobs = JobWork(self.memory)
             await self.jobs.load(connection, found)
+        await searched.refresh(self.memory, connection)
         if found.follow_ups:
             await self._take_follow_ups(connection, found)
         if found.incidents:
@@ -304,6 +305,8 @@ class Work:
             [processes[pid] for pid in self._new_context if pid not in new],
             self._now,
         )
+        if self._new_context:
+            await searched.save(self.memory, connection, processes, new, self._new_context)
         await store.write_journal(connection, self._journal)
         await store.write_snapshots(connection, self._snapshots)
         if self.turns is not None:
@@ -321,6 +324,7 @@ class Work:
         if self._defined:
             assert self._defined_by is not None
             await service_store.add(connection, self._defined, *self._defined_by)
+            await searched.define(connection, [service for service, _, _ in self._defined])
         if self.new_holds or self.released_holds:
             await holds.save(connection, self.new_holds, self.released_holds)
         if self.jobs is not None:

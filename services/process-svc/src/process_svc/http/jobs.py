@@ -1,5 +1,6 @@
 """Bulk: a command to all that a filter finds, as a job; its progress, its items, and steering it."""
 
+import contextlib
 from typing import Any
 
 from kernel_contracts.jobs import BulkCommand, BulkResolve
@@ -19,8 +20,10 @@ from process_svc.handlers.bodies import JobControl, NewJob, ResolveIncident
 from process_svc.handlers.commands import NAMED
 from process_svc.handlers.jobs import RESOLVE
 from process_svc.http import query
-from process_svc.store import filters, job_items, jobs, queries
+from process_svc.store import filters, job_items, jobs, search
 
+PREVIEW = 1_000
+"""Milliseconds that counting may take before a job is made."""
 _STATUSES = ("pending", "done", "failed", "cancelled")
 
 
@@ -31,8 +34,10 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         found = filters.parsed(filters.pairs(body.filter), who.tenant, "/filter")
         if body.kind == "incidents":
             found.clauses.append("incident IS NOT NULL")
-        async with database.connection() as connection:
-            body.expected, _ = await queries.count(connection, found)
+        with contextlib.suppress(ProblemError):  # it is only not known then
+            async with search.searching(database, PREVIEW) as connection:
+                await search.resolve(connection, found, thorough=True)
+                body.expected, _ = await search.count(connection, found)
         return respond(await pipeline.submit(command(who, "job_create", body, raw, target=request.url.path)))
 
     async def bulk(request: Request) -> Response:

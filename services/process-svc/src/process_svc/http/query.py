@@ -1,6 +1,6 @@
 """Query parameters: what can be filtered, sorted and paged by; anything wrong is told with its name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from process_svc.store.filters import Filter, boolean, number, parsed, time, wrong
-from process_svc.store.queries import SORTS, decode_cursor
+from process_svc.store.search import SORTS, Order, decode_cursor
 
 __all__ = ["boolean", "number", "time", "wrong"]
 
@@ -24,8 +24,8 @@ def named(request: Request, param: str, what: str) -> str:
     return name
 
 
-def reply(value: Any) -> Response:
-    return Response(orjson.dumps(value, option=orjson.OPT_UTC_Z), media_type="application/json")
+def reply(value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(value, option=orjson.OPT_UTC_Z), headers=headers, media_type="application/json")
 
 
 def part(items: Sequence[Any], following: str | None, total: int | None, *, more: bool = False) -> Response:
@@ -43,20 +43,35 @@ def filters(request: Request, tenant: str) -> Filter:
     return parsed([pair for pair in request.query_params.multi_items() if pair[0] not in _PAGING], tenant)
 
 
-def paging(request: Request) -> tuple[int, str, bool, Sequence[Any] | None]:
-    """limit, sort column, descending, cursor."""
+def paging(request: Request) -> tuple[int, Order]:
+    """limit and order."""
     sort = request.query_params.get("sort", "pid")
     descending = sort.startswith("-")
     column = sort.removeprefix("-")
     if column not in SORTS:
         raise wrong("sort", f"must be one of {', '.join(SORTS)}, with - in front for descending")
     text = request.query_params.get("cursor")
-    cursor = None
-    if text is not None:
-        cursor = decode_cursor(text, column)
-        if cursor is None:
-            raise wrong("cursor", "is not one of this list; take it from `next` of the page before")
-    return limit(request), column, descending, cursor
+    if text is None:
+        return limit(request), Order(column, descending)
+    cursor = decode_cursor(text, column)
+    if cursor is None:
+        raise wrong("cursor", "is not one of this list; take it from `next` of the page before")
+    return limit(request), Order(column, descending, *cursor)
+
+
+def chosen(request: Request) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What takes the members that `fields` names from a PCB; all of them where it names none."""
+    text = request.query_params.get("fields")
+    if text is None:
+        return lambda found: found
+    names = [name for name in text.split(",") if name]
+
+    def taken(found: dict[str, Any]) -> dict[str, Any]:
+        if unknown := [name for name in names if name not in found]:
+            raise wrong("fields", f"{unknown[0]!r} is not of {', '.join(found)}")
+        return {name: found[name] for name in names}
+
+    return taken
 
 
 def limit(request: Request) -> int:

@@ -1,5 +1,6 @@
 """Reading processes: the list, one, its history, snapshots and family."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,23 +17,24 @@ from process_svc.domain.difference import difference
 from process_svc.domain.process import Process
 from process_svc.http import query
 from process_svc.http.query import reply
-from process_svc.store import histories, partitions, queries
+from process_svc.store import histories, partitions, queries, search
 
 
 def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
     async def listed(request: Request) -> Response:
         found = query.filters(request, caller(request).tenant)
-        limit, sort, descending, cursor = query.paging(request)
-        async with database.connection() as connection:
-            page = await queries.page(connection, found, sort, descending, cursor, limit + 1)
-            total, more = await queries.count(connection, found) if query.counted(request) else (None, False)
-        following = queries.encode_cursor(page[limit - 1], sort) if len(page) > limit else None
-        return query.part([wire.pcb(process) for process in page[:limit]], following, total, more=more)
+        (limit, order), counted, chosen = query.paging(request), query.counted(request), query.chosen(request)
+        async with search.searching(database) as connection:
+            await search.resolve(connection, found)
+            page = await search.page(connection, found, order, limit + 1)
+            total, more = await search.count(connection, found) if counted else (None, False)
+        following = search.encode_cursor(page[limit - 1], order.sort) if len(page) > limit else None
+        return query.part([chosen(wire.pcb(process)) for process in page[:limit]], following, total, more=more)
 
     async def one(request: Request) -> Response:
-        async with database.connection() as connection:
-            process = await known(connection, request)
-        return Response(wire.pcb_json(process), headers={"etag": f'"{process.version}"'}, media_type="application/json")
+        chosen = query.chosen(request)
+        process = await _at_least(database, request)
+        return query.reply(chosen(wire.pcb(process)), {"etag": f'"{process.version}"'})
 
     async def history(request: Request) -> Response:
         limit, after = query.limit(request), query.position(request)
@@ -109,6 +111,32 @@ async def _refuse_dropped(connection: Connection, pid: int) -> None:
                 f"The history of process {pid} was dropped at {at.isoformat()}: it need not be kept longer.",
             )
         )
+
+
+async def _at_least(database: Database, request: Request) -> Process:
+    """Once it has `min_version`, where that is asked for: what a client was told of, it reads. 412 where it does not come."""
+    text = request.query_params.get("min_version")
+    wanted = 0 if text is None else query.number("min_version", text)
+    for pause in (*_PAUSES, None):
+        async with database.connection() as connection:
+            process = await known(connection, request)
+        if process.version >= wanted:
+            return process
+        if pause is not None:
+            await asyncio.sleep(pause)
+    raise ProblemError(
+        Problem(
+            412,
+            "Version is not there yet",
+            f"Process {process.pid} is at version {process.version}, not {wanted} yet. Try again in a moment.",
+            headers={"retry-after": "1"},
+            extra={"version": process.version},
+        )
+    )
+
+
+_PAUSES = (0.01, 0.02, 0.03, 0.05, *[0.1] * 19)
+"""Seconds between looks: two in all."""
 
 
 def _valid_at(rows: Sequence[Any], version: int, process: Process) -> Any:

@@ -23,31 +23,43 @@ class Filter:
     values: list[Any] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     """Those that were asked for; none: all."""
+    either: list[Sequence[str]] = field(default_factory=list)
+    """Conditions of which one each holds, and no two at once: each can use an index of its own."""
+    services: list[str] = field(default_factory=list)
+    text: str | None = None
+    """What is looked for in titles, keys and ids; store.search makes conditions of it."""
+    contexts: list[tuple[str, list[str]]] = field(default_factory=list)
+    """(path, values) each; likewise."""
+    names: frozenset[str] = frozenset()
+    """Of all members that were given."""
 
     def __post_init__(self) -> None:
         self.add("tenant = {}", self.tenant)
 
+    def value(self, value: Any) -> str:
+        """The parameter that stands for `value`."""
+        self.values.append(value)
+        return f"${len(self.values)}"
+
     def add(self, clause: str, *values: Any) -> None:
         """`clause` with a `{}` for each value."""
-        numbers = []
-        for value in values:
-            self.values.append(value)
-            numbers.append(f"${len(self.values)}")
-        self.clauses.append(clause.format(*numbers))
-
-    def within(self, states: Sequence[str]) -> None:
-        """Only in these states."""
-        self.states = list(dict.fromkeys(states))
-        if len(self.states) == 1:
-            self.add("state = {}", self.states[0])
-        else:
-            self.add("state = ANY({}::text[])", self.states)
-        if ProcessState.TERMINATED not in self.states:
-            self.clauses.append("state <> 'TERMINATED'")  # says what the index of those alive says
+        self.clauses.append(clause.format(*map(self.value, values)))
 
     @property
     def where(self) -> str:
-        return " AND ".join(self.clauses)
+        """All of it as one condition."""
+        clauses = [*self.clauses, *(f"({' OR '.join(each)})" for each in self.either)]
+        if self.states:
+            clauses.append(in_states(self.states))
+        return " AND ".join(clauses)
+
+
+def in_states(states: Sequence[str]) -> str:
+    """Says what partial indexes say: of those alive, or ended."""
+    if len(states) == 1:
+        return f"state = '{states[0]}'" + ("" if states[0] == ProcessState.TERMINATED else " AND state <> 'TERMINATED'")
+    listed = ", ".join(f"'{state}'" for state in states)
+    return f"state IN ({listed})" + ("" if ProcessState.TERMINATED in states else " AND state <> 'TERMINATED'")
 
 
 _TEXTS: Final[Mapping[str, str]] = {name: name for name in ("service", "operator", "assigned", "queue", "key")}
@@ -111,6 +123,7 @@ def parsed(given: Iterable[tuple[str, str]], tenant: str, where: str = "/query")
         if "\x00" in name or "\x00" in value:
             raise wrong("query", "the character U+0000 can't be searched for", where)
         by_name.setdefault(name, []).append(value)
+    found.names = frozenset(by_name)
     for name, values in by_name.items():
         if name not in _ENTITY:
             _add(found, name, values, where)
@@ -120,7 +133,7 @@ def parsed(given: Iterable[tuple[str, str]], tenant: str, where: str = "/query")
     if wanted or refused:
         left = [state.value for state in ProcessState if state in (wanted or ProcessState) and state not in refused]
         if left:
-            found.within(left)
+            found.states = left if len(left) < len(ProcessState) else []
         else:
             found.clauses.append("false")
     return found
@@ -154,6 +167,8 @@ def _add(found: Filter, name: str, values: list[str], where: str) -> None:
     if name in ("state", "not_state"):
         return
     if name in _TEXTS:
+        if name == "service":
+            found.services = values
         if len(values) == 1:
             found.add(f"{name} = {{}}", value)
         else:
@@ -176,9 +191,9 @@ def _add(found: Filter, name: str, values: list[str], where: str) -> None:
             values,
         )
     elif name == "q":
-        found.add("(service ILIKE {} OR key ILIKE {} OR entity_id ILIKE {})", *[f"%{_like(value)}%"] * 3)
+        found.text = value
     elif name.startswith(CONTEXT) and len(name) > len(CONTEXT):
-        found.add("context::jsonb #>> {}::text[] = ANY({}::text[])", name[len(CONTEXT) :].split("."), values)
+        found.contexts.append((name[len(CONTEXT) :], values))
     else:
         raise wrong(name, f"is not a filter of this list. Known: {', '.join(NAMES)}", where)
 
@@ -207,7 +222,3 @@ def boolean(name: str, value: str, where: str = "/query") -> bool:
     if value not in ("true", "false"):
         raise wrong(name, "must be true or false", where)
     return value == "true"
-
-
-def _like(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,83 +1,15 @@
-"""Reads: lists by filter, one process, its history, snapshots and family."""
+"""Reads: one process, its family, and task lists."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-import orjson
 from kernel_runtime.database import Connection
 
 from process_svc.domain.process import Process
 from process_svc.store import rows
-from process_svc.store.filters import Filter
 
 _WHOLE = rows.select("true")
 _SMALL = rows.select("false")
-
-SORTS = {
-    "pid": ("pid", "bigint"),
-    "created_at": ("created_at", "timestamptz"),
-    "priority": ("priority", "smallint"),
-    "due": ("coalesce(due, 'infinity')", "timestamptz"),
-}
-
-
-async def page(
-    connection: Connection, found: Filter, sort: str, descending: bool, cursor: Sequence[Any] | None, limit: int
-) -> list[Process]:
-    """At most `limit` after `cursor` (sort value, pid) in the order of `sort`, then pid."""
-    column, kind = SORTS[sort]
-    direction, compare = ("DESC", "<") if descending else ("ASC", ">")
-    values = list(found.values)
-    where = found.where
-    if cursor is not None:
-        values += [str(cursor[0]), int(cursor[1])]
-        where += f" AND ({column}, pid) {compare} (${len(values) - 1}::text::{kind}, ${len(values)}::bigint)"
-    values.append(limit)
-    order = f"{column} {direction}, pid {direction}" if sort != "pid" else f"pid {direction}"
-    selected = await connection.fetch(
-        f"SELECT {_SMALL} FROM process WHERE {where} ORDER BY {order} LIMIT ${len(values)}", *values
-    )
-    return [rows.process(row) for row in selected]
-
-
-COUNTED = 100_000
-"""What is counted exactly; beyond it, more is all that is said."""
-
-
-async def count(connection: Connection, found: Filter) -> tuple[int, bool]:
-    """How many there are, and whether there are more than that."""
-    number = await connection.fetchval(
-        f"SELECT count(*) FROM (SELECT FROM process WHERE {found.where} LIMIT {COUNTED + 1}) found", *found.values
-    )
-    assert isinstance(number, int)
-    return min(number, COUNTED), number > COUNTED
-
-
-def encode_cursor(process: Process, sort: str) -> str:
-    value: Any = getattr(process, sort)
-    if sort == "due" and value is None:
-        value = "infinity"
-    text = value.isoformat() if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(orjson.dumps([sort, text, process.pid])).decode().rstrip("=")
-
-
-def decode_cursor(text: str, sort: str) -> list[Any] | None:
-    """The (sort value, pid) in a cursor of ours, or None where it is none or of another order."""
-    try:
-        found = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        name, value, pid = found
-        if name != sort or not isinstance(pid, int):
-            return None
-        if sort in ("pid", "priority"):
-            int(value)
-        elif value != "infinity":
-            datetime.fromisoformat(value)
-        return [value, pid]
-    except (ValueError, TypeError, binascii.Error):
-        return None
 
 
 async def one(connection: Connection, tenant: str, pid: int) -> Process | None:
@@ -118,14 +50,28 @@ async def claimable(
     after: tuple[int, datetime, int] | None,
     limit: int,
 ) -> list[Process]:
-    """READY ones that its roles allow and that are not somebody else's, in the order of the queue."""
+    """READY ones that its roles allow and that are not somebody else's, in the order of the queue.
+
+    The first of each service version that the roles allow, put together with those that are assigned to it: never the whole
+    queue.
+    """
     priority, ready_at, pid = (None, None, None) if after is None else after
-    found = await connection.fetch(
-        f"SELECT {_SMALL} FROM process WHERE tenant = $1 AND state = 'READY' AND (assigned IS NULL OR assigned = $2)"
-        " AND EXISTS (SELECT FROM service_version v WHERE v.tenant = process.tenant AND v.name = process.service"
-        " AND v.version = process.service_version AND v.kind <> 'automatic' AND (v.roles = '{}' OR v.roles && $3::text[]))"
+    behind = (
         " AND ($4::smallint IS NULL OR priority < $4 OR (priority = $4 AND (ready_at, pid) > ($5::timestamptz, $6::bigint)))"
-        " ORDER BY priority DESC, ready_at, pid LIMIT $7",
+        " ORDER BY priority DESC, ready_at, pid LIMIT $7"
+    )
+    columns = "process.pid, process.priority, process.ready_at"
+    found = await connection.fetch(
+        "WITH allowed AS MATERIALIZED (SELECT name, version FROM service_version v WHERE v.tenant = $1"
+        " AND v.kind <> 'automatic' AND (v.roles = '{}' OR v.roles && $3::text[])),"
+        " anybody AS (SELECT first.* FROM allowed CROSS JOIN LATERAL ("
+        f" SELECT {columns} FROM process WHERE tenant = $1 AND state = 'READY' AND assigned IS NULL"
+        f" AND service = allowed.name AND service_version = allowed.version{behind}) first),"
+        f" own AS (SELECT {columns} FROM process JOIN allowed ON allowed.name = service AND allowed.version = service_version"
+        f" WHERE tenant = $1 AND state = 'READY' AND assigned = $2{behind}),"
+        " page AS (SELECT * FROM (SELECT * FROM anybody UNION ALL SELECT * FROM own) found"
+        " ORDER BY priority DESC, ready_at, pid LIMIT $7)"
+        f" SELECT {_SMALL} FROM process WHERE pid = ANY (ARRAY(SELECT pid FROM page)) ORDER BY priority DESC, ready_at, pid",
         tenant,
         operator,
         list(roles),
