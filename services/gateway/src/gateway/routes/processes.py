@@ -70,6 +70,10 @@ BATCH_ANSWER = {
     ]
 }
 
+FIELDS = Query("fields", "Only these members, separated by commas: `pid,state`.")
+MIN_VERSION = Query(
+    "min_version", "Answers once the process has this version; 412 where it has not after two seconds.", INTEGER
+)
 
 HOT = (
     Operation(
@@ -92,7 +96,16 @@ HOT = (
         body=Body(CreateProcess, {"permit": CREATE, "smallest": {"service": "assess-application"}}),
         refuses=(404,),
     ),
-    Operation("GET", "/v1/processes/{pid}", "One process", TAG, one(Process, EXAMPLE), owner=OWNER, refuses=(404,)),
+    Operation(
+        "GET",
+        "/v1/processes/{pid}",
+        "One process",
+        TAG,
+        one(Process, EXAMPLE),
+        owner=OWNER,
+        query=(MIN_VERSION, FIELDS),
+        refuses=(404, 412),
+    ),
     Operation(
         "POST",
         "/v1/processes:batch",
@@ -156,8 +169,16 @@ _FILTERS = (
     Query("has_incident", "Whether somebody is needed.", {"type": "boolean"}),
     Query("incident_type", "With an open incident of this type."),
     Query("assignee", "With an open incident that this one looks after."),
-    Query("q", "Text in service, entity or key."),
-    Query("sort", "`pid` or `-pid`."),
+    Query(
+        "q",
+        "Text in the name or title of the service, in key or entity id; under three letters: at the beginning of those.",
+    ),
+    Query(
+        "sort",
+        "Ascending, or with `-` descending; those without a due time come last.",
+        {"type": "string", "pattern": "^-?(pid|created_at|priority|due)$", "default": "pid"},
+    ),
+    FIELDS,
     *PAGE,
 )
 
@@ -170,7 +191,9 @@ OPERATIONS = (
         part(Process, EXAMPLE),
         owner=OWNER,
         query=_FILTERS,
-        description="`context.PATH=value` filters by a member of the context.",
+        description="`context.PATH=value` filters by a member of the context: fast where `service` names one that declares it in"
+        " `indexed`; else only where the other filters leave 20,000 processes at most (422 beyond that). `total` is exact up to"
+        " 100,000; beyond it `total_capped` is true.",
     ),
     Operation(
         "GET",
