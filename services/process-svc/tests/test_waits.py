@@ -134,3 +134,33 @@ async def test_limits_of_time_over_a_suspension(
     found = await kernel.read(pid)
     assert (found["state"], found["incident"] is not None) == (state, state == "SUSPENDED")
     assert await kernel.breaches() == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("=context.order.id + '/' + entity.id", "o-7/p"),
+        ("=context.n", "3"),
+        ("=process.service + string(process.pid)", "check1"),
+        ("order/7", "order/7"),
+    ],
+)
+async def test_a_key_is_computed_from_the_context(kernel: Lane, key: str, found: str) -> None:
+    await kernel.define()
+    large = {"padding": "x" * 40_000, "order": {"id": "o-7"}, "n": 3}
+    pid = (await kernel.run(context=large, entity={"type": "permit", "id": "p"}))["pid"]
+    waiting = await kernel.ask("wait", pid, **{"for": {"event": {"type": "paid", "key": key}}})
+    assert waiting["waiting_for"]["event"] == {"type": "paid", "key": found}
+    assert (await kernel.messages())[-1][1]["waiting_for"]["event"]["key"] == found
+    assert await kernel.breaches() == {}
+
+
+@pytest.mark.parametrize("key", ["=context.none", "=context.list", "=null", "=''", "=1 +", "=context.flag", "=output"])
+async def test_a_key_that_can_not_be_computed_is_refused(kernel: Lane, key: str) -> None:
+    await kernel.define()
+    pid = (await kernel.run(context={"list": [1], "flag": True}))["pid"]
+    body = {"for": {"event": {"type": "paid", "key": key}}}
+    answer = await kernel.http.post(f"/v1/processes/{pid}/wait", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/for/event/key"
+    assert (await kernel.read(pid))["state"] == "RUNNING"

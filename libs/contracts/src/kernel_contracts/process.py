@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from kernel_contracts.base import Command, Duration, Event, JsonObject, Name, Priority, Text, Time
 from kernel_contracts.vocabulary import (
@@ -185,9 +185,15 @@ class FailProcess(TokenCommand):
     error: Failure = Failure()
 
 
+CorrelationKey = Annotated[str, StringConstraints(min_length=1, max_length=4097, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
 class EventWait(Command):
+    """An event of `type` with this key; without one the next of its type. A key that begins with `=` is CEL over the process'
+    `context`, `entity` and `process`, computed when the wait begins."""
+
     type: Name
-    key: Name | None = None
+    key: CorrelationKey | None = None
 
 
 class TimerWait(Command):

@@ -22,6 +22,7 @@ from process_svc.domain.steps import Error
 from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.families import Family
+from process_svc.handlers.keys import correlation_key
 from process_svc.handlers.work import Work
 from process_svc.store.follow_ups import RESUME, SUSPEND
 
@@ -184,9 +185,15 @@ def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime)
         timeout = None if body.timeout is None else now + body.timeout
     except OverflowError:
         return too_far("/for")
+    key = None if target.event is None else target.event.key
+    if key is not None and key.startswith("=") and process.state is ProcessState.RUNNING:
+        computed = correlation_key(process, key, now)
+        if isinstance(computed, Problem):
+            return computed
+        key = computed
     waiting = Waiting(
         event_type=None if target.event is None else target.event.type,
-        event_key=None if target.event is None else target.event.key,
+        event_key=key,
         until=until,
         children_mode=None if target.children is None else target.children.mode,
         children_count=None if target.children is None else target.children.count,

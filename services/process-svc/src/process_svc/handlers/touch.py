@@ -16,6 +16,7 @@ from kernel_contracts.process import (
     ResumeProcess,
     RetryProcess,
     RollbackProcess,
+    WaitProcess,
     WakeProcess,
 )
 from kernel_runtime.command import Command
@@ -116,6 +117,12 @@ def _changes_context(found: Touched, tenant: str, body: Any) -> None:
     found.whole.add(body.pid)
 
 
+def _wait(found: Touched, tenant: str, body: WaitProcess) -> None:
+    found.pids.add(body.pid)
+    if body.for_.event is not None and (body.for_.event.key or "").startswith("="):
+        found.whole.add(body.pid)
+
+
 def _rollback(found: Touched, tenant: str, body: RollbackProcess) -> None:
     found.pids.add(body.pid)
     found.snapshots.append((body.pid, body.version))
@@ -178,6 +185,7 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     **dict.fromkeys(_descendants(ProcessCommand), _command),
     CreateProcess: _create,
     RollbackProcess: _rollback,
+    WaitProcess: _wait,
     **dict.fromkeys((WakeProcess, RetryProcess, PatchContext), _changes_context),
     **dict.fromkeys((CompleteProcess, ReleaseProcess), _by_token),
     FailProcess: _fail,
