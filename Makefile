@@ -26,8 +26,8 @@ down: $(READY) ## stop all of it
 status: $(READY) ## what runs where
 	@$(BIN)/kernel status
 
-test: $(READY) ## the tests, on a real Postgres and a real Kafka; ARGS="-k name" narrows them
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## the tests, on a real Postgres and a real Kafka, two files at a time; ARGS="-k name" narrows them, -n0 is one by one
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(READY) ## tests, lints, types, import contracts, packages alone, deployment files: what CI runs
 	@bash .ci/run
