@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_contracts.vocabulary import ProcessState
 from scheduler_svc.domain.facts import Definition, Usage
 from scheduler_svc.domain.planning import plan
 from scheduler_svc.domain.state import State
@@ -15,8 +16,11 @@ from .world import START, TENANT, item, lock, operator
 Fact = Callable[[State], None]
 
 
-def lifecycle(pid: int, offset: int) -> list[Fact]:
-    """All that is told of a process that took the lock of case 1 and `anna`, with the versions that follow from its turn."""
+def lifecycle(pid: int, offset: int, *, cancelled: bool) -> list[Fact]:
+    """All that is told of a process that took the lock of case 1 and `anna`, with the versions that follow from its turn.
+
+    One that was `cancelled` before its grant came refuses it.
+    """
     made = (operator("clerk"), lock("case:1"))
     taken = [
         Usage("anna", "operator", 1, False, 1, 1, offset + 1),
@@ -27,6 +31,14 @@ def lifecycle(pid: int, offset: int) -> list[Fact]:
         Usage("entity:case:1", "entity", 1, True, 0, 1, offset + 2),
     ]
     dispatch = f"{pid}.2.1"
+    if cancelled:
+        return [
+            lambda state: state.ready(item(pid, *made, ready=pid)),
+            lambda state: state.left(pid, 5, ended=True),
+            lambda state: state.granted(TENANT, pid, dispatch, "default", taken, START),
+            lambda state: state.refused(pid, dispatch, 5, ProcessState.TERMINATED, "it has ended", START),
+            lambda state: state.released(TENANT, pid, dispatch, given_back, "dispatch_refused", START),
+        ]
     return [
         lambda state: state.ready(item(pid, *made, ready=pid)),
         lambda state: state.granted(TENANT, pid, dispatch, "default", taken, START),
@@ -41,11 +53,11 @@ def anna(state: State) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 6), st.integers(0, 2**32), st.booleans())
-def test_twice_and_shuffled_ends_with_nothing_left(count: int, seed: int, planning: bool) -> None:
+@given(st.integers(1, 6), st.sets(st.integers(1, 6)), st.integers(0, 2**32), st.booleans())
+def test_twice_and_shuffled_ends_with_nothing_left(count: int, cancelled: set[int], seed: int, planning: bool) -> None:
     facts: list[Fact] = [anna]
     for pid in range(1, count + 1):
-        facts += lifecycle(pid, 2 * pid)
+        facts += lifecycle(pid, 2 * pid, cancelled=pid in cancelled)
     twice = facts * 2
     random.Random(seed).shuffle(twice)
     state = State()
@@ -60,3 +72,15 @@ def test_twice_and_shuffled_ends_with_nothing_left(count: int, seed: int, planni
     assert state.items == {}
     state.ready(item(99, operator("clerk"), lock("case:1")))
     assert [placement.item.pid for placement in plan(state, START + timedelta(minutes=10))] == [99]
+
+
+def test_a_planner_that_remembers_nothing_of_it_is_told_by_the_refusal() -> None:
+    """Old news of a process that has long ended: its grant, delivered again, looks like the answer to a new proposal."""
+    state = State()
+    anna(state)
+    arrival, grant, *_ = lifecycle(1, 2, cancelled=False)
+    arrival(state)
+    assert [placement.dispatch_id for placement in plan(state, START)] == ["1.2.1"]
+    grant(state)
+    state.refused(1, "1.2.1", 5, ProcessState.TERMINATED, "it has ended", START)
+    assert state.items == {}

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from kernel_contracts.vocabulary import ProcessState
 from scheduler_svc.domain.demands import Demand, Demands, Need, Skill
 from scheduler_svc.domain.facts import Usage
 from scheduler_svc.domain.line import DOUBT_TIME
@@ -322,7 +323,7 @@ def test_a_grant_that_came_too_late_puts_it_back_with_its_new_version() -> None:
     world.state.moved(1, 3)
     world.grant_all()
     assert world.state.items[1].state is ItemState.RUNNING
-    world.state.refused(1, "1.2.1", 3, True, "moved on", world.now)
+    world.state.refused(1, "1.2.1", 3, ProcessState.READY, "moved on", world.now)
     assert world.pids() == []
     world.give(1, all=True)
     assert [placement.dispatch_id for placement in world.plan()] == ["1.3.1"]
@@ -474,7 +475,7 @@ def test_who_gave_everything_back_and_never_left_is_asked_about() -> None:
     world.pass_time(60)
     assert [placement.dispatch_id for placement in plan(world.reloaded(), world.now)] == ["1.2.2"]
     assert [placement.dispatch_id for placement in world.plan()] == ["1.2.2"]
-    world.state.refused(1, "1.2.2", 4, False, "it has ended", world.now)
+    world.state.refused(1, "1.2.2", 4, ProcessState.TERMINATED, "it has ended", world.now)
     assert world.state.items == {}
 
 

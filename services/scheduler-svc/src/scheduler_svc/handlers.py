@@ -64,8 +64,7 @@ def ended(work: Batch, command: Command, now: datetime) -> Result:
 def dispatch_refused(work: Batch, command: Command, now: datetime) -> Result:
     told = command.body
     version = command.envelope.version if command.envelope is not None else None
-    is_ready = told.state is ProcessState.READY
-    work.state.refused(told.pid, told.dispatch_id, version or 0, is_ready, wire.refusal_reason(told), now)
+    work.state.refused(told.pid, told.dispatch_id, version or 0, told.state, wire.refusal_reason(told), now)
     return DONE
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from kernel_contracts.vocabulary import ProcessState
+
 from scheduler_svc.domain.demands import Demands, Held
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.held import more
@@ -91,10 +93,11 @@ class State(Reckoning):
         """It is neither READY nor RUNNING any more. How long it ran is learnt where its queue looks at durations."""
         item = self.items.get(pid)
         if item is None:
-            if version > self._gone.get(pid, (0, False))[0]:
+            known = self._gone.get(pid, (0, False))
+            if (version, ended) > known:
                 self._remember(pid, version, ended)
             return
-        if version <= item.latest:
+        if version < item.latest or (version == item.latest and not ended):
             return
         item.latest = version
         if now is not None and item.state is ItemState.RUNNING and item.proposed_at is not None:
@@ -170,8 +173,10 @@ class State(Reckoning):
             return
         self._back_in_line(item, reason, now, at_once=news and item.denials < 2)
 
-    def refused(self, pid: int, dispatch_id: str, version: int, ready: bool, reason: str, now: datetime) -> None:
-        """A grant came too late for the process: it had moved on."""
+    def refused(
+        self, pid: int, dispatch_id: str, version: int, state: ProcessState | None, reason: str, now: datetime
+    ) -> None:
+        """A grant came too late for the process: it had moved on to `state`; None where there is no such process."""
         item = self.items.get(pid)
         if item is None or item.dispatch_id != dispatch_id or item.state not in BUSY:
             return
@@ -179,11 +184,13 @@ class State(Reckoning):
         self.returns.pop(pid, None)
         for resource in self._unreserved(item):
             self._settle(resource)
-        if ready:
+        if state is ProcessState.READY:
             self._back_in_line(item, reason, now, at_once=item.latest > item.version)
             return
         self._out(item)
-        if item.held:
+        if state is None or state is ProcessState.TERMINATED:
+            self._remove(item, ended=True)
+        elif item.held:
             item.dispatch_id = None
             self._become(item, ItemState.HOLDING)
         else:
