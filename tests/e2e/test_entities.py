@@ -51,6 +51,8 @@ async def test_an_entity_bears_one_at_a_time_and_shows_all(face: Face) -> None:
     await face("POST", "/v1/processes", {"service": "entities-pay", "entity": invoice}, expect=409)
     await until(face, first["pid"], "RUNNING")
     assert (await face("GET", f"/v1/processes/{second['pid']}"))["state"] == "NEW"
+    why = await face("GET", f"/v1/processes/{second['pid']}/why")
+    assert why["blockers"][0]["held_by"] == [{"pid": first["pid"], "until": None}]
     view = await face("GET", f"/v1/entities/customer/{buyer['id']}")
     assert [each["pid"] for each in view["alive"]] == [first["pid"], second["pid"]]
     assert view["roles"] == {"buyer": 2}

@@ -114,6 +114,11 @@ class Model:
         return self._become(it, "wait", "WAITING")
 
     def wake(self, it: Pcb, context: dict[str, Any]) -> bool:
+        if it.state == "SUSPENDED" and it.came_from == "WAITING" and it.waiting != "met":
+            it.waiting = "met"
+            self._become(it, "wake", "SUSPENDED")
+            self._keep(it, {**it.context, **context})
+            return True
         if it.state != "WAITING":
             return False
         it.waiting = None
@@ -240,7 +245,8 @@ class Model:
 
     def _resume(self, it: Pcb) -> bool:
         origin, it.came_from = it.came_from, None
-        if origin == "WAITING" and (it.waiting == "event" or not self._over(it, it.waiting)):
+        missing = it.waiting == "event" or (it.waiting != "met" and not self._over(it, it.waiting))
+        if origin == "WAITING" and missing:
             return self._become(it, "resume", "WAITING")
         if origin == "NEW" and (gate := self._gate(it)) != "open":
             self._become(it, "resume", "NEW")

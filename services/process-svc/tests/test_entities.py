@@ -80,6 +80,8 @@ async def test_a_later_one_waits_for_its_turn_in_the_order_of_pids(kernel: Lane)
     unbound = await kernel.create("note", entity=INVOICE)
     states = [each["state"] for each in (first, second, third, fourth, elsewhere, unbound)]
     assert states == ["READY", "NEW", "NEW", "NEW", "READY", "READY"]
+    assert ((await kernel.read(first["pid"]))["ahead"], second["ahead"]) == (None, first["pid"])
+    assert (await kernel.read(third["pid"]))["ahead"] == second["pid"]
     await kernel.ask("cancel", third["pid"])
     assert (await kernel.read(fourth["pid"]))["state"] == "NEW"
     assert (await kernel.ask("rollback", second["pid"], version=1)).status == 409

@@ -94,6 +94,7 @@ def pcb(process: Process) -> dict[str, Any]:
         "output": None if process.output is None else orjson.Fragment(process.output),
         "parent": process.parent,
         "root": process.root,
+        "ahead": process.ahead if process.state is ProcessState.NEW else None,
         "after": process.after,
         "after_mode": process.after_mode,
         "after_on": process.after_on,

@@ -9,7 +9,10 @@ from pydantic import ConfigDict, Field
 
 
 class Process(Event):
-    """The process control block. `can` names the commands that its state allows now."""
+    """The process control block. `can` names the commands that its state allows now.
+
+    `ahead` (of one process, not in lists): which one it waits for on its entity, where its service lets one at a time work on it.
+    """
 
     pid: int
     tenant: str
@@ -25,6 +28,7 @@ class Process(Event):
     context: JsonObject = {}
     output: JsonObject | None = None
     parent: int | None = None
+    ahead: int | None = None
     after: list[int] = []
     queue: str
     dispatch_id: str | None = None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kernel_contracts.base import Command, Event, JsonObject
+from kernel_contracts.base import Command, Duration, Event, JsonObject
 from kernel_contracts.rules import EventTypeDefinition, RuleDefinition, RuleFired
 from kernel_contracts.scheduler import QueueDefinition
 from pydantic import ConfigDict
@@ -47,7 +47,7 @@ class Firing(RuleFired):
 
 
 class CloudEvent(Event):
-    """A CloudEvent 1.0 in JSON."""
+    """A CloudEvent 1.0 in JSON. `ttl`: how long it is kept for processes that begin to wait later; else its type says."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -57,11 +57,15 @@ class CloudEvent(Event):
     type: str
     subject: str | None = None
     time: str | None = None
+    ttl: Duration | None = None
     data: Any = None
 
 
 class EventStatus(Event):
-    """What became of an event."""
+    """What became of an event: the rules that fired, the processes that it woke.
+
+    `buffered_until`: it is kept so long for processes that begin to wait; `expired`: nobody has met it in its time.
+    """
 
     fired: list[Any] = []
     correlated: list[Any] = []

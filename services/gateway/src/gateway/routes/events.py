@@ -21,7 +21,8 @@ OPERATIONS = (
             limit=4 * MIB,
         ),
         description="Structured (`application/cloudevents+json`), a batch (`application/cloudevents-batch+json`), or binary: "
-        "`ce-id`, `ce-source`, `ce-type` ... as headers and the data as body. The same source and id count once.",
+        "`ce-id`, `ce-source`, `ce-type` ... as headers and the data as body. The same source and id count once. "
+        "An event that nobody waits for is kept for its `ttl` (an extension attribute, else the type's, else PT1H).",
     ),
     Operation(
         "GET",

@@ -48,6 +48,10 @@ def _new(process: Process) -> dict[str, Any]:
             }
         )
         unblock.append(f"the end of {', '.join(map(str, process['after']))}")
+    if (ahead := process.get("ahead")) is not None:
+        requirement = {"entity": process["entity"], "service": process["service"]}
+        blockers.append({"requirement": requirement, "held_by": [{"pid": ahead, "until": None}]})
+        unblock.append(f"the end of process {ahead}, which comes before it on its entity")
     if process.get("not_before"):
         blockers.append({"requirement": {"not_before": process["not_before"]}, "held_by": []})
         unblock.append(f"the time {process['not_before']}")

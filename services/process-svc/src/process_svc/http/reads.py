@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from kernel_contracts.vocabulary import ProcessState
 from kernel_runtime.database import Connection, Database
 from kernel_runtime.http import caller, path_int
 from kernel_runtime.problem import Problem, ProblemError, not_found
@@ -17,7 +18,7 @@ from process_svc.domain.difference import difference
 from process_svc.domain.process import Process
 from process_svc.http import query
 from process_svc.http.query import reply
-from process_svc.store import histories, partitions, queries, search
+from process_svc.store import entities, histories, partitions, queries, search
 
 
 def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
@@ -34,6 +35,9 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
     async def one(request: Request) -> Response:
         chosen = query.chosen(request)
         process = await _at_least(database, request)
+        if process.state is ProcessState.NEW and process.entity_type is not None:
+            async with database.connection() as connection:
+                process = process.but(ahead=await entities.ahead(connection, process))
         return query.reply(chosen(wire.pcb(process)), {"etag": f'"{process.version}"'})
 
     async def history(request: Request) -> Response:

@@ -71,6 +71,21 @@ async def leave(connection: Connection, gone: Sequence[tuple[Scope, int]]) -> No
     )
 
 
+async def ahead(connection: Connection, process: Process) -> int | None:
+    """Who comes right before it on its entity, where it stands in line."""
+    found = await connection.fetchval(
+        "SELECT max(ahead.pid) FROM entity_turn own JOIN entity_turn ahead"
+        " USING (tenant, service, entity_type, entity_id) WHERE ahead.pid < own.pid"
+        " AND (own.tenant, own.service, own.entity_type, own.entity_id, own.pid) = ($1, $2, $3, $4, $5)",
+        process.tenant,
+        process.service,
+        process.entity_type,
+        process.entity_id,
+        process.pid,
+    )
+    return found if isinstance(found, int) else None
+
+
 # All processes of an entity: those whose subject it is, and those that refer to it otherwise. Each branch is an index scan.
 _OF = """
 SELECT pid FROM process WHERE tenant = $1 AND entity_type = $2 AND entity_id = $3
