@@ -55,7 +55,7 @@ async def test_the_example(installation: Installation) -> None:
     async with client(installation) as kernel:
         await kernel.apply((EXAMPLE / "design.yaml").read_text())
         command = ("-c", "from kernel_client.cli import main; main()", "worker", f"{EXAMPLE / 'worker.py'}:worker")
-        async with program(installation, *command):
+        async with program(installation, *command):  # whose gateway, and a process-svc, are killed in the middle
             for n in range(number):
                 context = {"email": f"c{n}@example.com", "lines": [n + 1, 0.5]}
                 await kernel.processes.create(
@@ -64,7 +64,9 @@ async def test_the_example(installation: Installation) -> None:
             wrong = await kernel.processes.create(
                 "bill.create", entity={"type": "customer", "id": "C-x"}, context={"email": "x", "lines": []}
             )
-            sent = await eventually(lambda: ended(kernel, "bill.send", number), timeout=30)
+            for service in ("process-svc", "gateway"):
+                installation.kill(installation.pids(service)[0])
+            sent = await eventually(lambda: ended(kernel, "bill.send", number), timeout=40)
             bills = await ended(kernel, "bill.create", number)
         assert {bill["attempt"] for bill in bills} == {2}
         assert {bill["output"]["number"] for bill in bills} == {f"B-{bill['pid']}" for bill in bills}

@@ -188,6 +188,15 @@ async def test_no_more_than_there_is_room_for(desk: Desk, start: Start) -> None:
     assert max(asked["max"] for asked in desk.asked) == 3
 
 
+async def test_none_of_many_short_ones_is_forgotten(desk: Desk, start: Start) -> None:
+    worker = Worker(desk.url, concurrency=50, poll=0.5)
+    worker.service("s")(lambda: None)
+    start(worker)
+    for _ in range(20):
+        pids = [desk.put("s") for _ in range(60)]
+        await eventually(lambda pids=pids: all(pid in desk.answers for pid in pids), timeout=5, interval=0.005)
+
+
 async def test_heartbeats_progress_and_what_is_taken_back(desk: Desk, start: Start) -> None:
     worker, ended = Worker(desk.url, lease=1, poll=0.5), []
 

@@ -30,6 +30,23 @@ async def test_a_program_of_an_operator_claims_what_its_roles_allow(gateway: Any
     assert gateway.services.seen[-1].target == "/v1/work:claim"
 
 
+async def test_a_stopping_gateway_sends_all_home(start: Any) -> None:
+    gateway = await start()
+
+    async def wait(request: web.Request, body: bytes) -> web.StreamResponse:
+        await asyncio.sleep(1)
+        return web.json_response({"items": [1]})
+
+    gateway.services.answers["process-svc", "POST", "/v1/work:claim"] = wait
+    asking = asyncio.ensure_future(
+        gateway.http.post(f"{gateway.url}/v1/work:claim", json=CLAIM, headers=gateway.bearer("integrator"))
+    )
+    await eventually(lambda: gateway.services.seen)
+    gateway.gateway.proxy.stopping.set()
+    async with await asyncio.wait_for(asking, 0.8) as answer:
+        assert await answer.json() == {"items": []}
+
+
 async def test_a_claim_ends_when_its_client_goes_away(gateway: Any) -> None:
     state: dict[str, bool] = {}
 

@@ -40,20 +40,33 @@ async def busy(kernel: Lane, dice: random.Random, pids: list[int]) -> None:
             if pids and dice.random() < 0.4:
                 chosen = sorted({dice.choice(pids) for _ in range(2)})
                 fields |= {"after": chosen, "after_on": "always", "after_mode": dice.choice(["all", "any"])}
-            made = await kernel.create(dice.choice(["check", "kept"]), **fields)
+            made = await kernel.create(dice.choice(["check", "kept", "auto"]), **fields)
             if not isinstance(made, Problem):
                 pids.append(made["pid"])
         elif dice.random() < 0.5:
             process = (await kernel.http.get(f"/v1/processes/{dice.choice(pids)}")).json()
             await kernel.grant(process, dispatch=f"{process['pid']}.{process['version']}.{number}.{id(dice)}")
+        elif dice.random() < 0.3:
+            await worked(kernel, dice)
         else:
             name, fields = dice.choice(COMMANDS)
             await kernel.ask(name, dice.choice(pids), **fields)
 
 
+async def worked(kernel: Lane, dice: random.Random) -> None:
+    """A worker's round: what it claims it answers, lets lapse, or gives back."""
+    claim = {"services": ["auto"], "worker": "w", "max": 3, "lease": 1}
+    items = (await kernel.http.post("/v1/work:claim", json=claim)).json()["items"]
+    for item in items:
+        name = dice.choice(["complete", "fail", "release", "heartbeat", "nothing"])
+        if name != "nothing":
+            await kernel.http.post(f"/v1/work/{item['pid']}/{name}", json={"token": item["token"]})
+
+
 async def test_two_replicas_and_their_families(kernel: Lane, database: str) -> None:
     await kernel.define(retry={"max_attempts": 3, "backoff": {"initial": "PT0.01S"}})
     await kernel.define("kept", on_parent_close="detach")
+    await kernel.define("auto", kind="automatic", retry={"max_attempts": 2, "backoff": {"initial": "PT0.01S"}})
     pids: list[int] = []
     async with lane(database) as other:
         ticker = Ticker(kernel.database, kernel.pipeline, abandoned=0.5)
@@ -67,6 +80,7 @@ async def test_two_replicas_and_their_families(kernel: Lane, database: str) -> N
                 left = await connection.fetchval(
                     "SELECT (SELECT count(*) FROM follow_up)"
                     " + (SELECT count(*) FROM process WHERE wake_at < clock_timestamp())"
+                    " + (SELECT count(*) FROM work_lease WHERE until IS NOT NULL)"
                 )
             return bool(left == 0)
 

@@ -90,7 +90,7 @@ class Gateway:
         await self.keys.refresh()
         server = Server(self.app, self.settings.http_host, self.settings.http_port)
         try:
-            await tasks(stop, server.run_forever, self.hub.run, self.health.run)
+            await tasks(stop, self.proxy.until_stop, server.run_forever, self.hub.run, self.health.run)
         finally:
             await asyncio.shield(self._close())
 

@@ -5,6 +5,7 @@ connection broke after the request had gone out, nobody knows whether it was car
 read, or a command with an Idempotency-Key) is sent once more.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -86,6 +87,8 @@ class Proxy:
         self._replicas = {name: Replicas(name, urls) for name, urls in upstreams.items()}
         self._token = internal_token
         self._session: aiohttp.ClientSession | None = None
+        self.stopping = asyncio.Event()
+        """Set when the gateway stops: what waits for something to happen ends then."""
 
     @property
     def services(self) -> list[str]:
@@ -100,6 +103,13 @@ class Proxy:
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             headers={"x-kernel-token": self._token},
         )
+
+    async def until_stop(self) -> None:
+        """A task among those that end when the gateway stops."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopping.set()
 
     async def close(self) -> None:
         if self._session is not None:

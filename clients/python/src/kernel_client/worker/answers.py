@@ -22,20 +22,28 @@ class Answers:
     def __init__(self, calls: WorkCalls) -> None:
         self._calls = calls
         self._ready: deque[Waiting] = deque()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._senders = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def give(self, answer: dict[str, Any]) -> BatchItem:
         """What the kernel says to it; raises KernelError where it could not be asked."""
         said: asyncio.Future[BatchItem] = asyncio.get_running_loop().create_future()
         self._ready.append((answer, said))
-        if len(self._sending) < IN_FLIGHT:
+        if self._senders < IN_FLIGHT:
+            self._senders += 1
             task = asyncio.ensure_future(self._send())
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await said
 
     async def _send(self) -> None:
-        """Until nothing is ready."""
+        """Until nothing is ready; counted out in the same step, so that nothing is left between two senders."""
+        try:
+            await self._send_all()
+        finally:
+            self._senders -= 1
+
+    async def _send_all(self) -> None:
         while self._ready:
             part = [self._ready.popleft() for _ in range(min(BATCH, len(self._ready)))]
             try:

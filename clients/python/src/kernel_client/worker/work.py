@@ -29,6 +29,8 @@ class Work:
         self.task: asyncio.Task[None] | None = None
         self.stopping = False
         """It is cancelled because the worker stops, not because the kernel took it back."""
+        self.answering = False
+        """Its function has ended: its lease ends by the answer that is on its way."""
         self._on_progress = on_progress
         self._lost = threading.Event()
 
@@ -49,6 +51,8 @@ class Work:
 
     def lose(self) -> None:
         """The function is cancelled; its answer would be refused."""
+        if self.answering:
+            return
         self._lost.set()
         if self.task is not None:
             self.task.cancel()

@@ -200,6 +200,7 @@ class Worker:
                 error,
                 exc_info=None if expected else error,
             )
+        work.answering = True
         await self._answer(work, answer, answers)
 
     async def _result(self, work: Work) -> dict[str, Any]:
@@ -243,7 +244,7 @@ class Worker:
     def _give_up(self) -> None:
         for work in self._active:
             work.stopping = True
-            if work.task is not None:
+            if work.task is not None and not work.answering:
                 work.task.cancel()
 
 

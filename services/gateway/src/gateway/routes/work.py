@@ -1,5 +1,6 @@
 """Work by programs: claimed by long poll, held by lease, answered by token."""
 
+import asyncio
 from urllib.parse import urlencode
 
 from kernel_contracts import process as contract
@@ -12,7 +13,7 @@ from gateway.models.base import BatchAnswer, Page
 from gateway.models.processes import Process
 from gateway.models.work import Claimed, Heartbeats, Held, HeldItems, WorkAnswers, WorkLease
 from gateway.operation import MIB, Answer, Body, Call, Operation, Query, quoted
-from gateway.reply import Reply
+from gateway.reply import Reply, json_reply
 from gateway.routes.answers import one
 from gateway.routes.processes import BATCH_ANSWER, EXAMPLE
 from gateway.routes.queries import CURSOR, LIMIT
@@ -50,7 +51,7 @@ LEASE = {
 
 
 async def claim(call: Call) -> Reply:
-    """A program whose token names an operator takes what that operator's roles allow; resource-svc knows them."""
+    """A program whose token names an operator takes what that operator's roles allow; empty when the gateway stops."""
     operator, path = call.principal.operator, "/v1/work:claim"
     if operator is not None and Role.ADMIN not in call.principal.roles:
         found = await call.ask("resource-svc", "GET", f"/v1/operators/{quoted(operator)}")
@@ -61,7 +62,14 @@ async def claim(call: Call) -> Reply:
         if not found.good:
             return found
         path += "?" + urlencode({"roles": ",".join(found.json().get("roles") or [])})
-    return await call.ask(OWNER, "POST", path, call.body, keyed=False, timeout=LONGEST_POLL)
+    asking = asyncio.ensure_future(call.ask(OWNER, "POST", path, call.body, keyed=False, timeout=LONGEST_POLL))
+    stopping = asyncio.ensure_future(call.proxy.stopping.wait())
+    try:
+        await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return await asking if asking.done() else json_reply({"items": []})
+    finally:
+        asking.cancel()
+        stopping.cancel()
 
 
 def _body(model: type[BaseModel]) -> type[BaseModel]:
