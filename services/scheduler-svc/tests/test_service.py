@@ -1,5 +1,6 @@
 """The whole service on real Kafka and Postgres: what comes in, what is proposed, and that nothing is lost on the way."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
@@ -141,3 +142,65 @@ async def test_garbage_on_its_topics_goes_to_the_dead_letters_and_the_rest_flows
         return await scalar(database, "SELECT count(*) FROM dead_letter") == 2
 
     await eventually(buried)
+
+
+async def test_durations_are_learnt_and_stay_known(start: Start, others: Others, database: str) -> None:
+    """In a queue that looks at them: a step's length is known after a run, shown by `why`, and outlives the planner."""
+    service = await start()
+    assert (await service.call("PUT", "/v1/queues/desk", {"policy": "sjf"})).status_code == 201
+    others.operator("anna", "clerk")
+    others.ready(1, CLERK, queue="desk")
+    told = await others.proposal("1.2.1")
+    others.grant(told, ("anna", 1, 2))
+    await others.quiet(0.2)
+    others.event(types.PROCESS_TERMINATED, 1, 4, dispatch_id="1.2.1")
+    others.release(told, ("anna", 0, 3))
+
+    async def learnt() -> bool:
+        return await scalar(database, "SELECT count FROM service_time WHERE service = 'approve'") == 1
+
+    await eventually(learnt)
+    service.kill()
+    again = await start(2)
+    others.operator("anna", "clerk", version=4, presence="away")
+    others.ready(2, CLERK, queue="desk")
+
+    async def why() -> bool:
+        return (await again.call("GET", "/v1/processes/2/why")).status_code == 200
+
+    await eventually(why, timeout=20)
+    found = (await again.call("GET", "/v1/processes/2/why")).json()
+    assert 0 < found["expected_duration"] < 600
+    assert found["factors"]["length"] < 0 < found["factors"]["age"]
+
+
+async def test_arrivals_are_counted_and_forecast(start: Start, others: Others, database: str) -> None:
+    service = await start()
+    for pid in (1, 2, 3):
+        others.ready(pid, CLERK, service="check")
+    others.ready(3, CLERK, service="check", version=3)
+
+    async def counted() -> bool:
+        return await scalar(database, "SELECT sum(arrivals) FROM service_hour WHERE service = 'check'") == 3
+
+    await eventually(counted)
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "INSERT INTO service_hour SELECT 'main', 'check', h, 10 FROM generate_series($1::bigint - 1500, $1 - 1) AS h",
+        int(time.time()) // 3600,
+    )
+    await connection.execute("INSERT INTO service_time VALUES ('main', 'check', 1, '', 5, 1800)")
+    await connection.close()
+    told = (await service.call("GET", "/v1/forecast?horizon=PT36H", roles="viewer")).json()
+    (check,) = told["items"]
+    assert check["service"] == "check"
+    assert len(check["points"]) == 36
+    assert all(abs(point["mean"] - 10) < 1 and point["low"] <= 10 <= point["high"] for point in check["points"])
+    assert check["error"]["wape"] < 0.1
+    load = (await service.call("GET", "/v1/forecast?of=load&service=check")).json()["items"][0]["points"]
+    assert (len(load), round(load[0]["mean"])) == (24, 5)
+    assert (await service.call("GET", "/v1/forecast?service=none")).json()["items"] == []
+    for query in ("of=wait", "of=x", "by=role", "horizon=P8D", "horizon=PT1M", "horizon=x"):
+        assert (await service.call("GET", f"/v1/forecast?{query}")).status_code == 422, query
+    other = await service.call("GET", "/v1/forecast", x_kernel_tenant="other")
+    assert other.json()["items"] == []

@@ -77,6 +77,7 @@ class Batch:
             self.messages.append(wire.allocate(item, now))
         self._changes = state.take_changes()
         self._memory.waits.count(self._changes.waits, now)
+        self._memory.arrivals.count(self._changes.arrivals)
 
     def refuse(self, command: Command, problem: Problem, now: datetime) -> None:
         """Events are not refused."""
@@ -88,9 +89,13 @@ class Batch:
             await store.save_durations(connection, self._changes)
         if self._defined:
             await queues.save(connection, list(self._defined.values()))
-        if self._memory.waits and time.monotonic() - self._memory.waits_saved > 1.0:
-            await self._memory.waits.save(connection)
-            self._waits_saved = True
+        if time.monotonic() - self._memory.waits_saved > 1.0:
+            if self._memory.waits:
+                await self._memory.waits.save(connection)
+                self._waits_saved = True
+            if self._memory.arrivals:
+                await self._memory.arrivals.save(connection)
+                self._waits_saved = True
 
     def committed(self) -> None:
         if self._state is None:
@@ -101,6 +106,7 @@ class Batch:
             resource.stored = resource.defined
         if self._waits_saved:
             self._memory.waits.clear()
+            self._memory.arrivals.clear()
             self._memory.waits_saved = time.monotonic()
         self._memory.wake()
 

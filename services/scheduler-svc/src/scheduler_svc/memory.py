@@ -10,6 +10,7 @@ from kernel_runtime.database import Connection
 from kernel_runtime.lease import Lease, LeaseLostError
 
 from scheduler_svc.domain.state import State
+from scheduler_svc.store.arrivals import Arrivals
 from scheduler_svc.store.planner import load_state
 from scheduler_svc.store.waits import Waits
 
@@ -26,6 +27,7 @@ class Memory:
         self.lease = lease
         self.most = most
         self.waits = Waits()
+        self.arrivals = Arrivals()
         self.waits_saved = 0.0
         self._state: State | None = None
         self._epoch: int | None = None
@@ -72,7 +74,7 @@ class Memory:
             if seconds <= 0:
                 await asyncio.sleep(CLOCKS_APART)
                 return
-            if self.waits and time.monotonic() - self.waits_saved > 1.0:
+            if (self.waits or self.arrivals) and time.monotonic() - self.waits_saved > 1.0:
                 return
             try:
                 async with asyncio.timeout(min(seconds, 1.0)):

@@ -35,6 +35,8 @@ class Changes:
     forgotten: dict[tuple[str, str], Resource] = field(default_factory=dict)
     waits: list[tuple[str, str, float]] = field(default_factory=list)
     """(tenant, queue, seconds from READY to granted)."""
+    arrivals: list[tuple[str, str, datetime]] = field(default_factory=list)
+    """(tenant, service, when) of processes that are READY for the first time."""
     learnt: dict[tuple[str, Step], Known] = field(default_factory=dict)
     """What is known now of how long steps take."""
 

@@ -48,6 +48,8 @@ class State(Reckoning):
             item.held = old.held
             item.stored = old.stored
             self._out(old)
+        elif item.pid not in self._gone:
+            self.changes.arrivals.append((item.tenant, item.service, item.ready_at))
         queue = self.queue(item.tenant, item.queue)
         if queue.learns and item.expected is None:
             item.expected = self.durations.expected(item.tenant, step_of(item))

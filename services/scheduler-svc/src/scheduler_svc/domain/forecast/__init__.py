@@ -27,6 +27,19 @@ ERRORS: Final = 2_500
 """So many hourly errors are kept for the band, at most."""
 
 
+JUDGED: Final = 28
+"""The accuracy that is told is that of so many days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Of the forecasts of the last days: error in all through what came in all, and how often it lay within the band."""
+
+    days: int
+    error: float | None
+    within: float
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """By hour, from the next one on; `low` to `high` is the 90 % band."""
@@ -50,6 +63,7 @@ class Forecaster:
         self._spread = [1.0] * hours
         self._errors: deque[float] = deque(maxlen=max(ERRORS, 8 * hours * days))
         self._outside = LEFT
+        self._judged: deque[tuple[float, float, float]] = deque(maxlen=JUDGED)
         self._fed = 0
         self._begun = 2 * per_week + days
         """From that day on it is judged by forecasts that had two weeks to look at."""
@@ -72,6 +86,15 @@ class Forecaster:
         _, mean = self._predict()
         low, high = self._band(mean)
         return Forecast(tuple(mean), tuple(low), tuple(high))
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """None where nothing could be judged yet."""
+        if not self._judged:
+            return None
+        count = len(self._judged)
+        errors, total, within = (sum(column) for column in zip(*self._judged, strict=True))
+        return Accuracy(count, errors / total if total else None, within / count)
 
     def _predict(self) -> tuple[list[list[float]], list[float]]:
         """Of each model, and of the best together."""
@@ -100,6 +123,8 @@ class Forecaster:
             low, high = self._band(mean)
             out = sum(not a <= b <= c for a, b, c in zip(low, truth, high, strict=True)) / len(truth)
             self._outside = min(max(self._outside + STEERS * (LEFT - out), 0.01), 0.3)
+            error = sum(abs(a - b) for a, b in zip(mean, truth, strict=True))
+            self._judged.append((error, sum(truth), 1 - out))
         hours = self._hours
         for index, (told, was) in enumerate(zip(mean, truth, strict=True)):
             error = (was - told) / sqrt(max(told, 0.0) + 0.5)

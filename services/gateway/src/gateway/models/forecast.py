@@ -1,0 +1,42 @@
+"""Forecasts as they are shown."""
+
+from typing import Literal
+
+from kernel_contracts.base import Event, Time
+from pydantic import ConfigDict, Field
+
+
+class ForecastPoint(Event):
+    """An hour from `at` on. `load` is in hours of work: 2 keeps two people busy."""
+
+    at: Time
+    mean: float
+    low: float
+    high: float
+
+
+class ForecastError(Event):
+    """Of its forecasts in the last `days`: error in all through what came in all, and the share that lay within the band."""
+
+    days: int
+    wape: float | None
+    within_band: float
+
+
+class ServiceForecast(Event):
+    service: str
+    error: ForecastError | None
+    points: list[ForecastPoint]
+
+
+class Forecast(Event):
+    """What is to come, by the hour, with a 90 % band; of the twenty services with the most arrivals, or of one."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    of: Literal["arrivals", "load"]
+    by: Literal["service"]
+    start: Time = Field(alias="from")
+    step: str
+    band: float
+    items: list[ServiceForecast]
