@@ -94,6 +94,7 @@ def pids(messages: list[Any]) -> list[int]:
         ("service=decide", {4}),
         ("entity=permit:7", {1}),
         ("entity=permit", {1, 4}),
+        ("entity=citizen:7", {4}),
         ("operator=anna&queue=q", {3}),
     ],
 )
@@ -102,7 +103,8 @@ async def test_filters(live: Any, bus: Bus, query: str, wanted: set[int]) -> Non
         bus.tell(1, root=1, entity={"type": "permit", "id": "7"})
         bus.tell(2, root=1, operator="anna")
         bus.tell(3, operator="anna", queue="q")
-        bus.tell(4, service="decide", entity={"type": "permit", "id": "8"})
+        permit, citizen = {"type": "permit", "id": "8"}, {"type": "citizen", "id": "7", "role": "applicant"}
+        bus.tell(4, service="decide", entity=permit, entities=[{**permit, "role": "subject"}, citizen])
         bus.tell(
             5, tenant="blue", root=1, operator="anna", queue="q", service="decide", entity={"type": "permit", "id": "7"}
         )

@@ -21,7 +21,7 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """All that is given must fit. `entity` is (type, id or None for any)."""
+    """All that is given must fit. `entity` is (type, id or None for any), as the subject or in another role."""
 
     process: int | None = None
     tree: int | None = None
@@ -47,7 +47,6 @@ class Filter:
     def fits(self, data: Mapping[str, Any]) -> bool:
         if self.resource is not None:
             return self.resource in _resources(data)
-        entity = data.get("entity") or {}
         return (
             (self.process is None or data.get("pid") == self.process)
             and (self.tree is None or self.tree in (data.get("root"), data.get("pid")))
@@ -56,7 +55,7 @@ class Filter:
             and (self.service is None or data.get("service") == self.service)
             and (
                 self.entity is None
-                or (self.entity[0] == entity.get("type") and self.entity[1] in (None, entity.get("id")))
+                or any(self.entity[0] == type and self.entity[1] in (None, id) for type, id in _entities(data))
             )
         )
 
@@ -75,8 +74,15 @@ def keys_of(topic: str, data: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for name in ("operator", "queue", "service"):
         if data.get(name) is not None:
             yield (name, data[name])
-    if data.get("entity"):
-        yield ("entity", data["entity"].get("type"))
+    for type in {type for type, _ in _entities(data)}:
+        yield ("entity", type)
+
+
+def _entities(data: Mapping[str, Any]) -> Iterable[tuple[Any, Any]]:
+    """All that it is about; where there are more than one, `entities` has the subject too."""
+    if (found := data.get("entities")) or (found := data.get("entity") and [data["entity"]]):
+        for each in found:
+            yield each.get("type"), each.get("id")
 
 
 def _resources(data: Mapping[str, Any]) -> set[str]:
