@@ -175,6 +175,23 @@ async def test_what_its_process_did_not_take_is_for_the_next_one(database: str) 
         await sound(database)
 
 
+async def test_what_its_process_can_not_take_does_not_come_again(database: str) -> None:
+    async with lane(database) as one:
+        await one.define_type("paid", meets="one")
+        await begin(one, 1)
+        await tell(one, "a")
+        [wake] = await sent(database, "process-commands")
+        refusal = {"pid": 1, "command": "wake", "title": "Content too large", "detail": "too large", "status": 413}
+        told = refusal | {"command_id": wake["headers"]["ce_id"]}
+        await one.submit(one.process_event(types.COMMAND_REFUSED, told, causation=wake["headers"]["ce_id"]))
+        await go_on(one)
+        assert len(await woken(database)) == 1
+        assert (await became(one, "a"))["correlated"] == [1]
+        await tell(one, "b")
+        assert (await woken(database))[1:] == [(1, 2, "b")]
+        await sound(database)
+
+
 async def test_a_suspended_process_is_told_at_once_and_takes_it(database: str) -> None:
     async with lane(database) as one:
         await begin(one, 1)

@@ -69,9 +69,12 @@ class Meetings:
             self._calls.append((spread.call, [], spread.event))
 
     def put(self, wait: Wait, now: datetime, *, begins: bool) -> None:
-        """The process waits (or still does); what it was woken with before is sent again for this version."""
+        """The process waits (or still does); what it was woken with before is sent again for this version.
+
+        `begins`: as the process says. Where it does not, and a wake is gone, the process can't take what that brought.
+        """
         before = self.waits.get(wait.pid)
-        if before is not None and before.wake is not None and wait.wake is None:
+        if begins and before is not None and before.wake is not None and wait.wake is None:
             self._unmet.append((_event(before), wait.pid))
         self.waits[wait.pid] = wait
         self._touched.add(wait.pid)
