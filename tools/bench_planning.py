@@ -11,8 +11,9 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 
+from kernel_contracts.vocabulary import QueuePolicy
 from scheduler_svc.domain.demands import Demand, Demands, Need
-from scheduler_svc.domain.facts import Definition, Usage
+from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.planning import Placement, plan
 from scheduler_svc.domain.queues import Item
 from scheduler_svc.domain.state import State
@@ -52,7 +53,7 @@ class Owner:
     def finish(self, index: int, now: datetime) -> None:
         self.running[index], self.running[-1] = self.running[-1], self.running[index]
         pid, dispatch, ids = self.running.pop()
-        self.state.left(pid, 4, ended=True)
+        self.state.left(pid, 4, now, ended=True)
         self.state.released("main", pid, dispatch, self.use(ids, 0), "ended", now)
 
 
@@ -63,9 +64,12 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=50_000)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--locks", action="store_true", help="each item needs the lock of its entity as well")
+    parser.add_argument("--policy", default="priority", choices=list(QueuePolicy))
+    parser.add_argument("--backfill", action="store_true", help="the queue keeps room for the first that finds none")
     options = parser.parse_args()
     rng = random.Random(7)
     state = State()
+    state.define(QueueSettings("main", "default", 1, QueuePolicy(options.policy), backfill=options.backfill))
     owner = Owner(state, options.operators, rng)
     shapes = [Demand(Need("operator", roles=(role,))) for role in ROLES]
     shared = [Demands.of((shape,)) for shape in shapes]
@@ -78,7 +82,8 @@ def main() -> None:
         if options.locks:
             entity = Demand(Need("entity"), 1, f"entity:case:{rng.randrange(options.ready)}", keep=True)
             demands = Demands.of((shapes[kind], entity))
-        state.ready(Item(pid, "main", "default", "service", 2, rng.randrange(101), now, demands))
+        service = f"service{kind}"
+        state.ready(Item(pid, "main", "default", service, 2, rng.randrange(101), now, demands))
 
     for _ in range(options.ready):
         arrive()
@@ -109,6 +114,7 @@ def main() -> None:
         json.dumps(
             {
                 "ready": options.ready,
+                "policy": options.policy + (" with backfill" if options.backfill else ""),
                 "operators": options.operators,
                 "decisions": made,
                 "decisions_per_s": round(made / seconds),
