@@ -1,6 +1,7 @@
 """The HTTP door on a real database: queues, why a process waits, the checks; and what is refused."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest_asyncio
@@ -126,7 +127,7 @@ async def test_why_it_waits(service: Service, others: Others) -> None:
     await service.call("PUT", "/v1/queues/narrow", {"limits": {"running": 1}})
     await service.call("PUT", "/v1/queues/paused", {"paused": True})
     others.operator("anna", "clerk")
-    others.ready(1, CLERK, priority=90)
+    others.ready(1, CLERK, priority=90, expected_duration="PT1H")
     told = await others.proposal("1.2.1")
     others.grant(told, ("anna", 1, 2))
     others.ready(2, CLERK, priority=60)
@@ -151,12 +152,16 @@ async def test_why_it_waits(service: Service, others: Others) -> None:
     third = await why(3)
     assert third["factors"] == {"priority": 50, "age": third["factors"]["age"]}  # type: ignore[index]
     assert (third["state"], third["reason"], third["position"]) == ("READY", "no_capacity", 2)
+    assert third["eta"] is None
+    (holder,) = third["blockers"][0].pop("held_by")  # type: ignore[index]
+    ends = datetime.fromisoformat(holder["until"]) - datetime.now(UTC)
+    assert holder["pid"] == 1
+    assert timedelta(minutes=58) < ends <= timedelta(hours=1)
     assert third["blockers"] == [
         {
             "requirement": {"type": "operator", "roles": ["clerk"], "units": 1},
             "total": 1,
             "free": 0,
-            "held_by": [{"pid": 1, "until": None}],
             "detail": "All operator with the role clerk are taken: 0 of 1 units free, 1 needed.",
         }
     ]

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from datetime import timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_contracts.vocabulary import QueuePolicy
+from scheduler_svc.domain.eta import eta
 from scheduler_svc.domain.order import Ageing, factors, order_of
 from scheduler_svc.domain.queues import Item
 
@@ -121,3 +123,31 @@ def test_least_slack_goes_first() -> None:
     world.arrive(item(2, operator("clerk"), due=1_200, expected=900))
     world.arrive(item(3, operator("clerk"), priority=100))
     assert world.pids() == [2, 1, 3]
+
+
+def test_an_eta_is_the_pace_of_the_queue_and_sharper_the_more_was_seen() -> None:
+    assert eta(1, 2, 60, START) is None
+    near, far = eta(1, 10, 600, START), eta(50, 1_000, 3_600, START)
+    assert near is not None
+    assert far is not None
+    assert (near.p50 - START).total_seconds() == pytest.approx(60)
+    assert (far.p50 - START).total_seconds() == pytest.approx(180)
+    assert (near.p90 - START) / (near.p50 - START) > (far.p90 - START) / (far.p50 - START) > 1
+
+
+def test_nine_in_ten_begin_by_their_p90() -> None:
+    """Starts by chance at a steady pace: what is told beforehand holds about as often as it says."""
+    rng = Random(4)
+    kept = {50: 0, 90: 0}
+    for _ in range(2_000):
+        seen = sum(1 for _ in range(600) if rng.random() < 0.05)
+        position, t, left = 8, 0.0, 8
+        found = eta(position, seen, 600, START)
+        assert found is not None
+        while left:
+            t += 1
+            left -= rng.random() < 0.05
+        kept[50] += START + timedelta(seconds=t) <= found.p50
+        kept[90] += START + timedelta(seconds=t) <= found.p90
+    assert 0.4 < kept[50] / 2_000 < 0.6
+    assert 0.85 < kept[90] / 2_000 < 0.95

@@ -205,3 +205,26 @@ async def test_each_check_finds_its_breach_and_no_other(connection: asyncpg.Conn
     assert found[name]["breaches"] > 0
     assert found[name]["examples"]
     assert [each for each, told in found.items() if told["breaches"]] == [name]
+
+
+async def test_when_its_turn_comes_follows_from_the_pace_of_its_queue(connection: asyncpg.Connection) -> None:
+    world = World()
+    for pid in range(1, 12):
+        world.arrive(shaped(pid, 0, ready=pid))
+    await save(connection, world.state)
+    waits, now = Waits(), datetime.now(UTC)
+    waits.count([("main", "default", 5.0)] * 20, now - timedelta(minutes=20))
+    waits.count([("main", "default", 5.0)] * 20, now)
+    await waits.save(connection)
+    first, last = await reading.why(connection, "main", 1), await reading.why(connection, "main", 11)
+    assert first is not None
+    assert last is not None
+    assert first.eta is None  # nobody is there who could do it: no pace helps
+    world.person("anna", "clerk", capacity=1)
+    world.plan()
+    await save(connection, world.state)
+    last = await reading.why(connection, "main", 11)
+    assert last is not None
+    assert last.eta is not None
+    assert timedelta(minutes=4) < last.eta.p50 - now < timedelta(minutes=7)
+    assert last.eta.p50 < last.eta.p90

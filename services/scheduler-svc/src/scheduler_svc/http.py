@@ -119,12 +119,12 @@ def _why(found: reading.Why) -> dict[str, Any]:
                 "requirement": blocker.requirement,
                 "total": blocker.total,
                 "free": blocker.free,
-                "held_by": [{"pid": pid, "until": None} for pid in blocker.held_by[:50]],
+                "held_by": [{"pid": pid, "until": found.until.get(pid)} for pid in blocker.held_by[:50]],
                 "detail": blocker.detail,
             }
             for blocker in explanation.blockers
         ],
-        "eta": None,
+        "eta": None if found.eta is None else {"p50": found.eta.p50, "p90": found.eta.p90},
         "expected_duration": item.expected,
         "factors": {factor.name: round(factor.value, 3) for factor in found.factors},
         "would_unblock": list(explanation.would_unblock),

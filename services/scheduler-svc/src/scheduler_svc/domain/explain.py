@@ -29,6 +29,10 @@ class Reason(StrEnum):
     RUNNING = "running"
 
 
+TURN_COMES = frozenset({Reason.QUEUE_LIMIT, Reason.NO_CAPACITY, Reason.DENIED, Reason.OTHERS_FIRST})
+"""Nothing but time is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blocker:
     requirement: dict[str, Any]

@@ -1,7 +1,8 @@
 """What any replica answers from the database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -11,7 +12,8 @@ from kernel_runtime.database import Connection
 
 from scheduler_svc import texts
 from scheduler_svc.domain.durations import PRIOR
-from scheduler_svc.domain.explain import Explanation, Standing, explain
+from scheduler_svc.domain.eta import Eta, eta
+from scheduler_svc.domain.explain import TURN_COMES, Explanation, Standing, explain
 from scheduler_svc.domain.order import DOUBLING, Ageing, Factor, factors
 from scheduler_svc.domain.queues import Item, ItemState
 from scheduler_svc.domain.waits import merge, quantile
@@ -68,6 +70,9 @@ class Why:
     position: int | None
     explanation: Explanation
     factors: tuple[Factor, ...]
+    eta: Eta | None
+    until: Mapping[int, datetime]
+    """Of those in its way, when they are expected to end."""
 
 
 async def why(connection: Connection, tenant: str, pid: int) -> Why | None:
@@ -97,11 +102,15 @@ async def why(connection: Connection, tenant: str, pid: int) -> Why | None:
     ]
     holders: dict[str, list[tuple[int, int]]] = {}
     by_id = {resource.id: resource for resource in resources}
-    for pid_, demands, candidates, held in await connection.fetch(
-        "SELECT pid, demands, CASE WHEN state = 'proposed' THEN candidates ELSE '[]' END, held FROM ready_item"
+    until: dict[int, datetime] = {}
+    for pid_, demands, candidates, held, begun, expected in await connection.fetch(
+        "SELECT pid, demands, CASE WHEN state = 'proposed' THEN candidates ELSE '[]' END, held,"
+        " CASE WHEN state <> 'holding' THEN proposed_at END, expected_duration FROM ready_item"
         " WHERE tenant = $1 AND (state = 'proposed' OR held <> '{}')",
         tenant,
     ):
+        if begun is not None and expected is not None and (end := _later(begun, expected)) > now:
+            until[pid_] = end
         for id, has in texts.held_from(held).items():
             holders.setdefault(id, []).append((pid_, has.units))
         for demand, ids in zip(orjson.loads(demands), orjson.loads(candidates), strict=False):
@@ -111,7 +120,28 @@ async def why(connection: Connection, tenant: str, pid: int) -> Why | None:
                 by_id[ids[0]].outstanding += units
                 by_id[ids[0]].settle()
     position = await _position(connection, item, policy, ageing) if item.state is ItemState.READY else None
-    return Why(item, position, explain(item, standing, resources, holders, now), factors(item, policy, ageing, now))
+    explanation = explain(item, standing, resources, holders, now)
+    found = None
+    if position is not None and explanation.reason in TURN_COMES:
+        found = eta(position, *await _pace(connection, item), now)
+    return Why(item, position, explanation, factors(item, policy, ageing, now), found, until)
+
+
+def _later(at: datetime, seconds: float) -> datetime:
+    return at + timedelta(seconds=min(seconds, 1e9))
+
+
+async def _pace(connection: Connection, item: Item) -> tuple[int, float]:
+    """How many of its queue were granted in the last hour, and in how many seconds since the first of them."""
+    row = await connection.fetchrow(
+        "SELECT coalesce(sum((SELECT sum(c) FROM unnest(counts) AS c)), 0)::bigint AS started,"
+        " extract(epoch FROM clock_timestamp() - min(minute))::float8 AS seconds FROM queue_wait"
+        " WHERE tenant = $1 AND queue = $2 AND minute > clock_timestamp() - interval '1 hour'",
+        item.tenant,
+        item.queue,
+    )
+    assert row is not None
+    return row["started"], row["seconds"] or 0.0
 
 
 async def _busy(connection: Connection, item: Item) -> int:
