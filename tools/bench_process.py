@@ -6,6 +6,7 @@ progress, and as its last line one JSON object.
 
     --seconds N    how long the measurement lasts (10)
     --dsn DSN      an empty database of a running server; an own embedded one by default
+    --search N     then the queries of lists and task lists over N further processes, as p50 and p99 in ms (1,000,000; 0: none)
     --profile      print where Python spends its time
 """
 
@@ -21,27 +22,33 @@ import sys
 import time
 from typing import Any
 
+import httpx
 import orjson
 import uvloop
+from benchmark import search
 from benchmark.cost import measure
 from benchmark.records import Record, headers
 from benchmark.server import own_postgres
 from kernel_contracts import message_types as types
 from kernel_contracts.process import CreateProcess, ServiceDefinition
 from kernel_runtime.command import Answer, Cause, Command, fingerprint
-from process_svc import fsck
+from kernel_runtime.http import application
+from process_svc import fsck, http
 from process_svc.app import wired
 from process_svc.handlers.bodies import Batch, Definitions
 from process_svc.settings import Settings
 
 BATCH = 500
+ROUNDS = 31
+"""Of each query."""
 SERVICE = "bench"
 
 
 class Bench:
     def __init__(self, dsn: str, postgres: int | None) -> None:
         settings = Settings.model_validate({"database_url": dsn, "kafka_bootstrap": "127.0.0.1:9", "env": "dev"})
-        self.parts, self.ticker, self.runner, _ = wired(settings)
+        self.settings = settings
+        self.parts, self.ticker, self.runner, self.desk = wired(settings)
         (self.consumer,) = self.parts.consumers
         self.groups = {"postgres": [postgres]} if postgres else {}
         self.serial = 0
@@ -121,6 +128,32 @@ class Bench:
         print("fsck clean", flush=True)
 
 
+async def searched(bench: Bench, number: int) -> dict[str, Any]:
+    """The slowest query, and all of them as [p50, p99] in ms."""
+    bodies = {f"bench-{n}": ServiceDefinition.model_validate(search.definition(n)) for n in range(search.SERVICES + 1)}
+    result = await bench.parts.pipeline.submit(bench.command("define_services", Definitions(bodies)))
+    assert isinstance(result, Answer), result
+    async with bench.parts.database.connection() as connection:
+        await search.fill(connection, number)
+    print(f"{number:,} processes filled in", flush=True)
+    app = application(
+        http.routes(bench.parts.database, bench.parts.pipeline, bench.desk, bench.settings), internal_token="bench"
+    )
+    headers = {"x-kernel-token": "bench", "x-kernel-roles": "admin"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://bench", headers=headers, timeout=60) as client:
+        found = await search.asked(client, ROUNDS)
+    for name, (middle, most) in found.items():
+        print(f"{name:32} p50 {middle:7.1f} ms   p99 {most:7.1f} ms", flush=True)
+    slowest = max(found, key=lambda name: found[name][1])
+    return {
+        "search_processes": number,
+        "search_slowest": slowest,
+        "search_p99_ms": found[slowest][1],
+        "search_ms": found,
+    }
+
+
 def grant(pid: int) -> Record:
     dispatch = f"{pid}.2.1"
     body = {
@@ -154,6 +187,8 @@ async def main(dsn: str, postgres: int | None, arguments: argparse.Namespace) ->
     found = {"benchmark": "process", "cores": os.cpu_count(), **await bench.run(arguments.seconds)}
     profile.disable()
     await bench.check()
+    if arguments.search:
+        found |= await searched(bench, arguments.search)
     if arguments.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(45)
     lane.cancel()
@@ -170,6 +205,7 @@ def migrate(dsn: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--search", type=int, default=1_000_000)
     parser.add_argument("--dsn")
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
