@@ -14,7 +14,7 @@ from process_svc.store.search import Order
 
 from .lane import Lane
 
-SORTS = ("pid", "created_at", "priority", "due")
+SORTS = ("pid", "created_at", "priority", "due", "ended_at")
 
 
 async def listed(kernel: Lane, query: str, limit: int = 7) -> list[Any]:
@@ -42,6 +42,8 @@ async def mixed(kernel: Lane, number: int = 60) -> list[Any]:
         }
         if dice.random() < 0.5:
             fields["due"] = f"2027-01-{dice.randrange(1, 28):02d}T00:00:00Z"
+        if dice.random() < 0.2:
+            fields |= {"queue": "night", "operator": "eve"}
         if dice.random() < 0.5:
             fields["key"] = f"Order-{n}"
         process = await kernel.create(dice.choice(["blue", "red"]), **fields)
@@ -65,6 +67,12 @@ FILTERS = {
     "operator=ada": lambda p: p["operator"] == "ada",
     "operator=ada&state=RUNNING": lambda p: p["operator"] == "ada" and p["state"] == "RUNNING",
     "due_before=2027-01-15T00:00:00Z": lambda p: p["due"] is not None and p["due"] < "2027-01-15",
+    "created_after=2020-01-01T00:00:00Z": lambda p: True,
+    "ended_after=2020-01-01T00:00:00Z&service=red": lambda p: p["state"] == "TERMINATED" and p["service"] == "red",
+    "queue=night": lambda p: p["queue"] == "night",
+    "queue=night&queue=default&state=READY": lambda p: p["state"] == "READY",
+    "outcome=cancelled&outcome=completed": lambda p: p["outcome"] in ("cancelled", "completed"),
+    "assigned=eve": lambda p: p["assigned"] == "eve",
     "has_incident=true": lambda p: p["incident"] is not None,
     "incident_type=nothing": lambda p: False,
     "q=order-1": lambda p: "order-1" in (p["key"] or "").lower(),
@@ -90,11 +98,12 @@ async def test_every_filter_in_every_order_finds_what_looking_through_all_finds(
     for (query, holds), sort in itertools.product(FILTERS.items(), SORTS):
         for minus in ("", "-"):
             found = await listed(kernel, f"{query}&sort={minus}{sort}")
-            wanted = [each for each in everything if holds(each)]
+            wanted = [each for each in everything if holds(each) and (sort != "ended_at" or each["ended_at"])]
             wanted.sort(key=lambda each: (placed(each, sort), each["pid"]), reverse=minus == "-")
             if sort == "due" and minus:  # those without come last all the same
                 wanted.sort(key=lambda each: each["due"] is None)
             assert [each["pid"] for each in found] == [each["pid"] for each in wanted], (query, minus + sort)
+        wanted = [each for each in everything if holds(each)]
         counted = (await kernel.http.get(f"/v1/processes?{query}&count=true&limit=1")).json()
         assert counted["total"] == len(wanted), query
         assert "total_capped" not in counted
@@ -185,7 +194,10 @@ PLANS = [
     "key=order-77",
     "q=order-1234",
     "service=blue&context.n=7",
-    "ended_after=2026-01-01T05:49:00Z&sort=-pid",
+    "ended_after=2026-01-01T05:49:00Z&sort=-ended_at",
+    "queue=nowhere",
+    "assigned=nobody",
+    "outcome=failed",
 ]
 
 

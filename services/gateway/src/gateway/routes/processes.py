@@ -175,8 +175,8 @@ _FILTERS = (
     ),
     Query(
         "sort",
-        "Ascending, or with `-` descending; those without a due time come last.",
-        {"type": "string", "pattern": "^-?(pid|created_at|priority|due)$", "default": "pid"},
+        "Ascending, or with `-` descending; those without a due time come last, `ended_at` lists what has ended.",
+        {"type": "string", "pattern": "^-?(pid|created_at|priority|due|ended_at)$", "default": "pid"},
     ),
     FIELDS,
     *PAGE,

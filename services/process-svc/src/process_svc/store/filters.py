@@ -10,6 +10,7 @@ from kernel_contracts.vocabulary import Outcome, ProcessState
 from kernel_runtime.problem import ProblemError, invalid
 
 CONTEXT: Final = "context."
+DEFAULT_QUEUE: Final = "default"
 MAX_VALUES: Final = 1_000
 """Of one member."""
 
@@ -82,6 +83,16 @@ _TIMES: Final[Mapping[str, str]] = {
     "due_after": "due > {}",
     "due_before": "due < {}",
 }
+TIMES: Final = {
+    "created_after": "created_at",
+    "created_before": "created_at",
+    "due_after": "due",
+    "due_before": "due",
+} | {
+    "ended_after": "ended_at",
+    "ended_before": "ended_at",
+}
+"""Member -> the column that it limits."""
 _INCIDENT: Final[Mapping[str, str]] = {"incident_type": "type", "assignee": "assignee"}
 NAMES: Final = (
     *("state", "not_state", "outcome", "has_incident", "q"),
@@ -169,6 +180,8 @@ def _add(found: Filter, name: str, values: list[str], where: str) -> None:
     if name in _TEXTS:
         if name == "service":
             found.services = values
+        if name == "queue" and DEFAULT_QUEUE not in values:
+            found.clauses.append(f"queue <> '{DEFAULT_QUEUE}'")  # says what an index says; as below
         if len(values) == 1:
             found.add(f"{name} = {{}}", value)
         else:
@@ -182,6 +195,8 @@ def _add(found: Filter, name: str, values: list[str], where: str) -> None:
         if unknown := [each for each in values if each not in set(Outcome)]:
             raise wrong(name, f"{unknown[0]!r} is not of {', '.join(Outcome)}", where)
         found.add("state = 'TERMINATED' AND outcome = ANY({}::text[])", values)
+        if Outcome.COMPLETED not in values:
+            found.clauses.append("outcome <> 'completed'")
     elif name == "has_incident":
         found.clauses.append("incident IS NOT NULL" if boolean(name, value, where) else "incident IS NULL")
     elif name in _INCIDENT:

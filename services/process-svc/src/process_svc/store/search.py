@@ -22,10 +22,12 @@ from kernel_runtime.problem import ProblemError, invalid
 
 from process_svc.domain.process import Process
 from process_svc.store import attributes, rows
-from process_svc.store.filters import CONTEXT, Filter, in_states
+from process_svc.store.filters import CONTEXT, TIMES, Filter, in_states
 
 COUNTED: Final = 100_000
 """What is counted exactly; beyond it, more is all that is said."""
+SORTED: Final = 50_000
+"""Processes in a span of time that are put in order."""
 LOOKED_THROUGH: Final = 20_000
 """Contexts that are read one by one where no index helps."""
 PATIENCE: Final = 5_000
@@ -36,12 +38,15 @@ SORTS: Final = {
     "created_at": ("created_at", "timestamptz"),
     "priority": ("priority", "smallint"),
     "due": ("due", "timestamptz"),
+    "ended_at": ("ended_at", "timestamptz"),
 }
-"""Those that are not due at any time come last, whichever way."""
+"""Those that are not due at any time come last, whichever way; by `ended_at` only what has ended is listed."""
 
 _SMALL = rows.select("false")
 _NARROW: Final = frozenset({"pid", "parent", "root", "key", "entity_id", "has_incident", "incident_type", "assignee"})
 """Whoever names one of these gets few: no need for parts."""
+_BY_STATE: Final = frozenset({"service", "operator", "queue", "assigned"})
+"""Their indexes go on with the state."""
 _LAST = "infinity"
 """In a cursor: the place of those without a due time."""
 
@@ -158,12 +163,44 @@ class Order:
 
 async def page(connection: Connection, found: Filter, order: Order, limit: int) -> list[Process]:
     """At most `limit`."""
+    if order.sort == "pid" and found.names.isdisjoint(_NARROW) and (times := found.names & TIMES.keys()):
+        statement, values = _within_time(found, order, limit, TIMES[min(times)])
+        selected = await connection.fetch(statement, *values)
+        if selected[0]["hits"] <= SORTED:
+            return [rows.process(_plain(row)) for row in selected if row["pid"] is not None]
     items: list[Process] = []
     for statement, values in _statements(found, order, limit):
         items += [rows.process(row) for row in await connection.fetch(statement, *values)]
         if len(items) >= limit:
             break
     return items[:limit]
+
+
+def _within_time(found: Filter, order: Order, limit: int, column: str) -> tuple[str, list[Any]]:
+    """All that a span of time has, and the page of them by pid: who walks along the pids may meet the span at their end.
+
+    `hits` over SORTED: they are too many for that, so dense that a walk finds them.
+    """
+    values, clauses = list(found.values), list(found.clauses)
+    direction, compare = ("DESC", "<") if order.descending else ("ASC", ">")
+    if order.pid is not None:
+        values.append(order.pid)
+        clauses.append(f"pid {compare} ${len(values)}::bigint")
+    states = [ProcessState.TERMINATED.value] if column == "ended_at" else found.states or [*map(str, ProcessState)]
+    parts = [
+        f"(SELECT pid FROM process WHERE {' AND '.join([*clauses, *each])} ORDER BY {column} LIMIT {SORTED + 1})"
+        for each in itertools.product(*found.either, [in_states([state]) for state in states])
+    ]
+    values.append(limit)
+    return (
+        f"WITH hit AS MATERIALIZED ({' UNION ALL '.join(parts)}) SELECT * FROM (SELECT count(*) AS hits FROM hit) counted"
+        f" LEFT JOIN (SELECT {_SMALL} FROM (SELECT pid FROM hit ORDER BY pid {direction} LIMIT ${len(values)}) page"
+        f" JOIN process USING (pid)) found ON true ORDER BY pid {direction}"
+    ), values
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "hits"}
 
 
 def statements(found: Filter, order: Order, limit: int) -> list[tuple[str, list[Any]]]:
@@ -211,9 +248,12 @@ def _statement(found: Filter, order: Order, limit: int, more: list[str]) -> tupl
 
 def _by_state(found: Filter, order: Order) -> list[str]:
     """A condition a part."""
+    if order.sort == "ended_at":
+        wanted = not found.states or ProcessState.TERMINATED in found.states
+        return [in_states([ProcessState.TERMINATED]) if wanted else "false"]
     if not found.names.isdisjoint(_NARROW):
         return [in_states(found.states) if found.states else "true"]
-    if not found.states and order.sort == "pid" and found.names.isdisjoint(("service", "operator")):
+    if not found.states and order.sort == "pid" and found.names.isdisjoint(_BY_STATE):
         return ["true"]
     return [in_states([state]) for state in found.states or [each.value for each in ProcessState]]
 
