@@ -1,6 +1,7 @@
 """The deployment files say what the code says: environment, servers' settings, ports, images, users, no way around the policy."""
 
 import base64
+import importlib
 import re
 import subprocess
 import sys
@@ -24,11 +25,9 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 
 
 def settings_of(service: str) -> type[ServiceSettings]:
-    if service == "gateway":
-        from gateway.settings import Settings as Gateway
-
-        return Gateway
-    return ServiceSettings
+    module = importlib.import_module(f"{service.replace('-', '_')}.settings")
+    found: type[ServiceSettings] = module.Settings
+    return found
 
 
 def variables(service: str) -> set[str]:
