@@ -104,6 +104,26 @@ async def test_a_later_one_waits_for_its_turn_in_the_order_of_pids(kernel: Lane)
     assert await kernel.breaches() == {}
 
 
+async def test_a_long_line_is_gone_through_in_its_order(kernel: Lane) -> None:
+    await kernel.define("bill", entity_type="invoice", per_entity="serialise")
+    bodies = [CreateProcess.model_validate({"service": "bill", "entity": INVOICE})] * 300
+    made = (await kernel.give("create_batch", Batch([("create", body) for body in bodies])))["items"]
+    pids = [item["process"]["pid"] for item in made]
+    assert pids == sorted(pids)
+    assert [item["process"]["ahead"] for item in made] == [None, *pids[:-1]]
+    gone = pids[150:200]
+    await asyncio.gather(*(kernel.ask("cancel", pid) for pid in gone))
+    assert (await kernel.read(pids[200]))["ahead"] == pids[149]
+    await asyncio.gather(*(kernel.ask("cancel", pid) for pid in pids[1:150]))
+    await kernel.ask("cancel", pids[0])
+    assert (await kernel.read(pids[200]))["state"] == "READY"
+    assert await listed(kernel, state="READY") == [pids[200]]
+    last = await kernel.create("bill", entity=INVOICE)
+    assert last["ahead"] == pids[-1]
+    await kernel.settle()
+    assert await kernel.breaches() == {}
+
+
 async def test_a_further_one_is_refused_and_told_which_is_in_its_way(kernel: Lane) -> None:
     await kernel.define("bill", entity_type="invoice", per_entity="reject")
     bodies = [CreateProcess.model_validate({"service": "bill", "entity": INVOICE | {"id": id}}) for id in "778"]

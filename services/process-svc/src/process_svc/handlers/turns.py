@@ -23,6 +23,7 @@ class Turns:
     def __init__(self, processes: dict[int, Process]) -> None:
         self._processes = processes
         self._lines: dict[Scope, list[int]] = {}
+        """Of a long line both ends, and around each process at hand; in order."""
         self._fresh: list[int] = []
         self._ended: dict[Scope, list[int]] = {}
         """Processes at hand that have left their line, or had before."""
@@ -57,7 +58,7 @@ class Turns:
         if not standing and not new and not to:
             return None
         made = Turns(processes)
-        made._lines = await entities.lock(connection, {*standing.values(), *new, *to})
+        made._lines = await entities.lock(connection, {*standing.values(), *new, *to}, standing)
         if new:
             made._fresh = await next_numbers(connection, "pid", len(new))
         for pid, scope in standing.items():

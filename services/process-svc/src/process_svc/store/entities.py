@@ -1,7 +1,8 @@
 """Entities that processes are about: references, whose turn it is, and all processes of one."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kernel_runtime.database import Connection
@@ -30,10 +31,33 @@ async def refer(connection: Connection, processes: Iterable[Process]) -> None:
     )
 
 
-async def lock(connection: Connection, scopes: Iterable[Scope]) -> dict[Scope, list[int]]:
+# Of a line: its lowest pids (as many as may leave, and who comes then), its highest, and each one at hand with who is before it.
+_LINES = """
+SELECT tenant, service, entity_type, entity_id, found.pid
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS wanted (tenant, service, entity_type, entity_id)
+CROSS JOIN LATERAL (
+    (SELECT pid FROM entity_turn turn WHERE {same} ORDER BY pid LIMIT $5)
+    UNION (SELECT pid FROM entity_turn turn WHERE {same} ORDER BY pid DESC LIMIT 1)) found
+UNION
+SELECT tenant, service, entity_type, entity_id, found.pid
+FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[])
+    AS wanted (tenant, service, entity_type, entity_id, own)
+CROSS JOIN LATERAL (
+    SELECT pid FROM entity_turn turn WHERE {same} AND turn.pid <= wanted.own ORDER BY pid DESC LIMIT 2) found
+ORDER BY pid
+""".format(
+    same="(turn.tenant, turn.service, turn.entity_type, turn.entity_id)"
+    " = (wanted.tenant, wanted.service, wanted.entity_type, wanted.entity_id)"
+)
+
+
+async def lock(
+    connection: Connection, scopes: Iterable[Scope], standing: Mapping[int, Scope]
+) -> dict[Scope, list[int]]:
     """Who is alive there, by pid; nobody else begins or ends there until the transaction does.
 
-    Taken after the locks on processes, by all in the same order: no deadlock.
+    Taken after the locks on processes, by all in the same order: no deadlock. Of a long line only what decisions about
+    `standing` and newcomers look at: who comes right before each, and the two ends.
     """
     wanted = sorted(scopes)
     buckets = sorted({zlib.crc32("\x1f".join(scope).encode()) % _BUCKETS for scope in wanted})
@@ -41,11 +65,12 @@ async def lock(connection: Connection, scopes: Iterable[Scope]) -> dict[Scope, l
         f"SELECT pg_advisory_xact_lock({_CLASS}, bucket) FROM unnest($1::int[]) AS bucket", buckets
     )
     lines: dict[Scope, list[int]] = {scope: [] for scope in wanted}
+    at_hand = [(*scope, pid) for pid, scope in standing.items()]
     found = await connection.fetch(
-        "SELECT tenant, service, entity_type, entity_id, pid FROM entity_turn"
-        " JOIN unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS wanted (tenant, service, entity_type, entity_id)"
-        " USING (tenant, service, entity_type, entity_id) ORDER BY pid",
+        _LINES,
         *zip(*wanted, strict=True),
+        max(Counter(standing.values()).values(), default=0) + 2,
+        *(zip(*at_hand, strict=True) if at_hand else ([],) * 5),
     )
     for row in found:
         lines[row["tenant"], row["service"], row["entity_type"], row["entity_id"]].append(row["pid"])
