@@ -204,3 +204,25 @@ async def test_arrivals_are_counted_and_forecast(start: Start, others: Others, d
         assert (await service.call("GET", f"/v1/forecast?{query}")).status_code == 422, query
     other = await service.call("GET", "/v1/forecast", x_kernel_tenant="other")
     assert other.json()["items"] == []
+
+
+async def test_the_plan_ahead_says_who_runs_what_when(start: Start, others: Others) -> None:
+    service = await start()
+    others.operator("anna", "clerk")
+    others.ready(1, CLERK, expected_duration="PT10M")
+    told = await others.proposal("1.2.1")
+    others.grant(told, ("anna", 1, 2))
+    others.ready(2, CLERK, expected_duration="PT20M")
+    others.ready(3, {"type": "operator", "roles": ["nobody"]})
+    await others.quiet(0.5)
+    plan = (await service.call("GET", "/v1/plan", roles="viewer")).json()
+    assert [(each["pid"], each["state"]) for each in plan["items"]] == [(1, "running"), (2, "planned")]
+    assert plan["items"][0]["end"] == plan["items"][1]["begin"]
+    assert plan["items"][1]["resources"] == [{"type": "operator", "id": "anna"}]
+    assert (plan["waiting"], plan["not_before_until"], plan["complete"]) == (2, 1, True)
+    short = (await service.call("GET", "/v1/plan?horizon=PT5M")).json()
+    assert [each["pid"] for each in short["items"]] == [1]
+    for query in ("horizon=P32D", "horizon=PT1S", "horizon=soon"):
+        assert (await service.call("GET", f"/v1/plan?{query}")).status_code == 422
+    other = await service.call("GET", "/v1/plan", x_kernel_tenant="other")
+    assert other.json()["items"] == []

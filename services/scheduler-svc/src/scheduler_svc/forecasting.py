@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kernel_contracts.base import Duration
 from kernel_runtime.database import Database
 from kernel_runtime.problem import ProblemError, invalid
-from pydantic import TypeAdapter, ValidationError
 
 from scheduler_svc.domain.durations import PRIOR
 from scheduler_svc.domain.forecast import Accuracy, Forecast
 from scheduler_svc.domain.forecast.hourly import HOURS, PER_WEEK, WEEKS, ahead
+from scheduler_svc.foresight import horizon_of
 from scheduler_svc.store import arrivals
 
-_HORIZON: TypeAdapter[timedelta] = TypeAdapter(Duration)
 LONGEST = timedelta(days=7)
 MOST = 20
 """Services in one answer: those with the most arrivals."""
@@ -24,7 +22,7 @@ MOST = 20
 async def forecast(database: Database, tenant: str, query: Mapping[str, str]) -> dict[str, Any]:
     of = _one_of(query, "of", ("arrivals", "load"), ("wait",))
     _one_of(query, "by", ("service",), ("role", "resource"))
-    horizon = _horizon(query.get("horizon", "P1D"))
+    horizon = horizon_of(query, "P1D", timedelta(hours=1), LONGEST)
     days = -(-horizon // timedelta(days=1))
     async with database.connection() as connection:
         now: datetime = await connection.fetchval("SELECT clock_timestamp()")
@@ -79,14 +77,3 @@ def _one_of(query: Mapping[str, str], name: str, there: tuple[str, ...], later: 
         detail = f"A forecast {name} {value} {word}; there is {', '.join(there)}."
         raise ProblemError(invalid(detail, [(f"/{name}", detail)]))
     return value
-
-
-def _horizon(text: str) -> timedelta:
-    detail = f"horizon must be a duration of an hour to {LONGEST.days} days, such as P1D."
-    try:
-        horizon = _HORIZON.validate_python(text)
-    except ValidationError:
-        raise ProblemError(invalid(detail, [("/horizon", detail)])) from None
-    if not timedelta(hours=1) <= horizon <= LONGEST:
-        raise ProblemError(invalid(detail, [("/horizon", detail)]))
-    return horizon

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from scheduler_svc import fsck
 from scheduler_svc.domain.queues import ItemState
 from scheduler_svc.forecasting import forecast
+from scheduler_svc.foresight import expected
 from scheduler_svc.handlers import ApplyQueues, DefineQueue, apply_errors, difference
 from scheduler_svc.settings import Settings
 from scheduler_svc.store import queues, reading
@@ -91,6 +92,9 @@ def routes(database: Database, pipeline: Pipeline, settings: Settings) -> Sequen
     async def forecasts(request: Request) -> Response:
         return json_response(await forecast(database, caller(request).tenant, request.query_params))
 
+    async def ahead(request: Request) -> Response:
+        return json_response(await expected(database, caller(request).tenant, request.query_params))
+
     async def checks(_: Request) -> Response:
         async with database.connection() as connection:
             return json_response({"checks": await fsck.check(connection, settings.stale_after)})
@@ -102,6 +106,7 @@ def routes(database: Database, pipeline: Pipeline, settings: Settings) -> Sequen
         Route("/v1/queues/{name}", get),
         Route("/v1/queues/{name}", define, methods=["PUT"]),
         Route("/v1/processes/{pid}/why", why),
+        Route("/v1/plan", ahead),
         Route("/v1/forecast", forecasts),
         Route("/v1/fsck", checks),
     ]

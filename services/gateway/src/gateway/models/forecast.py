@@ -1,4 +1,4 @@
-"""Forecasts as they are shown."""
+"""Plans and forecasts as they are shown."""
 
 from typing import Literal
 
@@ -40,3 +40,32 @@ class Forecast(Event):
     step: str
     band: float
     items: list[ServiceForecast]
+
+
+class PlannedResource(Event):
+    type: str
+    id: str
+
+
+class PlannedRun(Event):
+    pid: int
+    service: str
+    queue: str
+    state: Literal["running", "planned"]
+    begin: Time
+    end: Time
+    resources: list[PlannedResource]
+
+
+class Plan(Event):
+    """Who is expected to run what, when. `complete`: everything in line was looked at and is shown, as far as it begins."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    start: Time = Field(alias="from")
+    until: Time
+    complete: bool
+    assumes: list[str]
+    waiting: int
+    not_before_until: int
+    items: list[PlannedRun]

@@ -1,6 +1,6 @@
-"""Forecasts of what is to come."""
+"""What is to come: the plan ahead, and forecasts."""
 
-from gateway.models.forecast import Forecast
+from gateway.models.forecast import Forecast, Plan
 from gateway.operation import Answer, Operation, Query
 
 _POINT = {"at": "2026-11-25T09:00:00Z", "mean": 4.2, "low": 1.0, "high": 8.1}
@@ -15,7 +15,37 @@ _EXAMPLE = {
     ],
 }
 
+_PLAN = {
+    "from": "2026-11-25T09:00:00Z",
+    "until": "2026-11-25T17:00:00Z",
+    "complete": True,
+    "assumes": ["who is present stays and nobody else comes"],
+    "waiting": 1,
+    "not_before_until": 0,
+    "items": [
+        {
+            "pid": 4711,
+            "service": "check",
+            "queue": "default",
+            "state": "planned",
+            "begin": "2026-11-25T09:20:00Z",
+            "end": "2026-11-25T09:35:00Z",
+            "resources": [{"type": "operator", "id": "anna"}],
+        }
+    ],
+}
+
 OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/plan",
+        "Who is expected to run what, when",
+        "Queues",
+        {200: Answer("By begin; what runs already comes first.", Plan, _PLAN)},
+        owner="scheduler-svc",
+        query=(Query("horizon", "How far ahead, a minute to 31 days.", {"type": "string", "default": "PT8H"}),),
+        description="The planner's own code on the state as it is, with a clock of its own; `assumes` says what it relies on.",
+    ),
     Operation(
         "GET",
         "/v1/forecast",

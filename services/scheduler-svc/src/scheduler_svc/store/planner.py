@@ -156,19 +156,22 @@ def _body(resource: Resource) -> str:
     return orjson.dumps({"labels": resource.labels, "roles": sorted(resource.roles), "skills": skills}).decode()
 
 
-async def load_state(connection: Connection) -> State:
-    """All that the planner works on, as it was at the last commit."""
+async def load_state(connection: Connection, tenant: str | None = None, most: int | None = None) -> State:
+    """All that the planner works on, as it was at the last commit; or that of a tenant, with `most` of those in line."""
     state = State()
-    for row in await connection.fetch("SELECT tenant, name, version, definition FROM queue ORDER BY tenant, name"):
+    query = "SELECT tenant, name, version, definition FROM queue WHERE $1::text IS NULL OR tenant = $1"
+    for row in await connection.fetch(query + " ORDER BY tenant, name", tenant):
         definition = definition_from(row["definition"])
         state.define(texts.settings_from(row["tenant"], row["name"], row["version"], definition))
-    for row in await connection.fetch("SELECT * FROM service_time ORDER BY tenant, service, tries, previous"):
+    query = "SELECT * FROM service_time WHERE $1::text IS NULL OR tenant = $1 ORDER BY tenant, service, tries, previous"
+    for row in await connection.fetch(query, tenant):
         step = Step(row["service"], row["tries"], row["previous"])
         state.restore_duration(row["tenant"], step, Known(row["count"], row["mean"]))
-    async for row in connection.cursor("SELECT * FROM resource_copy ORDER BY tenant, id", prefetch=1000):
+    query = "SELECT * FROM resource_copy WHERE $1::text IS NULL OR tenant = $1 ORDER BY tenant, id"
+    async for row in connection.cursor(query, tenant, prefetch=1000):
         state.restore_resource(resource_from(row))
-    query = f"SELECT {_ITEM_COLUMNS} FROM ready_item ORDER BY proposed_at, pid"
-    async for row in connection.cursor(query, prefetch=1000):
+    query = f"SELECT {_ITEM_COLUMNS} FROM ready_item WHERE $1::text IS NULL OR tenant = $1 ORDER BY proposed_at, pid LIMIT $2"
+    async for row in connection.cursor(query, tenant, most, prefetch=1000):
         item = item_from(row)
         item.stored = True
         state.restore_item(item)
