@@ -74,7 +74,7 @@ async def test_history_and_snapshots_come_in_pages(kernel: Lane) -> None:
             assert seen[-1]["context"] == {"n": 5}
         else:
             assert (seen[-1]["reason"], seen[-1]["by"], seen[-1]["command"]) == ("step 5", "me", "set_context")
-            assert seen[-1]["changes"] == {"patch": {"n": 5}}
+            assert seen[-1]["changes"] == {"patch": {"n": 5}, "context_version": [7, 8]}
 
 
 async def test_a_task_list_is_in_the_order_of_the_queue(kernel: Lane) -> None:

@@ -70,6 +70,8 @@ BREACHES = {
     "UPDATE snapshot SET context = '{}' WHERE version = 4": (4, "snapshot"),
     "UPDATE snapshot SET hash = sha256(previous_hash || '{}'), context = '{}' WHERE version = 4": (4, "hash"),
     "UPDATE process SET context = '{}'": (5, "context"),
+    "UPDATE process SET output = '{}'": (6, "output"),
+    "UPDATE process SET output = NULL": (6, "output"),
 }
 
 

@@ -48,12 +48,24 @@ def applied(value: Any, operations: list[dict[str, Any]]) -> Any:
         *parents, last = ["", *(p.replace("~1", "/").replace("~0", "~") for p in operation["path"].split("/")[1:])]
         at: Any = holder
         for name in parents:
-            at = at[name]
+            at = at[int(name) if isinstance(at, list) else name]
+        place: Any = int(last) if isinstance(at, list) else last
         if operation["op"] == "remove":
-            del at[last]
+            del at[place]
+        elif operation["op"] == "add" and isinstance(at, list):
+            at.insert(place, operation["value"])
         else:
-            at[last] = operation["value"]
+            at[place] = operation["value"]
     return holder[""]
+
+
+def test_lists_are_compared_by_their_elements() -> None:
+    lines = [{"sku": n, "count": 1} for n in range(9)]
+    more = [*lines[:4], {"sku": 4, "count": 2}, *lines[5:]]
+    assert difference(lines, more, "/lines") == [{"op": "replace", "path": "/lines/4/count", "value": 2}]
+    assert difference(lines, [*lines, 1]) == [{"op": "add", "path": "/9", "value": 1}]
+    assert difference(lines, lines[:2] + lines[4:]) == [{"op": "remove", "path": "/3"}, {"op": "remove", "path": "/2"}]
+    assert difference([1, 2], [3, 4], "/a") == [{"op": "replace", "path": "/a", "value": [3, 4]}]
 
 
 @given(VALUES, VALUES)

@@ -10,12 +10,13 @@ class BrokenLink(Event):
 
     `gap`: there is no row of that version; `hash`: the row's bytes don't lead from the row before to its hash; `tail`: rows are
     missing at the end; `link`: the process does not go on from its newest row; `snapshot`: a snapshot's bytes or its link;
-    `context`: the process' context is not its newest snapshot; `checkpoint`: it is another row than was signed.
+    `context`: the process' context is not its newest snapshot; `output`: its output is not what it ended with; `checkpoint`: it
+    is another row than was signed.
     """
 
     pid: int
     version: int
-    what: Literal["gap", "hash", "tail", "link", "snapshot", "context", "checkpoint"]
+    what: Literal["gap", "hash", "tail", "link", "snapshot", "context", "output", "checkpoint"]
 
 
 class Verified(Event):

@@ -90,17 +90,27 @@ class EntityView(Event):
 
 
 class HistoryEntry(Event):
-    """One step of a process."""
+    """One step of a process. `changes`: attribute -> [before, after], and what else is told (`error`, `patch`, `waiting_for`).
+
+    `context_version` in it names the two snapshots that GET .../snapshots/{version}?against={other} compares. `cause` is the
+    message or request that led to it, `correlation` the first one of all; `hash` is the row's link in the chain.
+    """
 
     version: int
+    command: str | None = None
     type: str
+    from_state: ProcessState | None = None
     state: ProcessState
+    outcome: Outcome | None = None
     at: Time
     by: str
     reason: str | None = None
     cause: str | None = None
+    correlation: str | None = None
     operator: str | None = None
+    dispatch_id: str | None = None
     changes: JsonObject | None = None
+    hash: str | None = None
 
 
 class History(Event):

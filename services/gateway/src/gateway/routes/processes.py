@@ -223,8 +223,16 @@ OPERATIONS = (
             )
         },
         owner=OWNER,
-        query=PAGE,
-        refuses=(404,),
+        query=(
+            Query("command", "Only what this command led to."),
+            Query("type", "Only rows of this type: created, ready, running, context_changed, ..."),
+            Query("by", "Only what this one did."),
+            Query("operator", "Only what this operator ran."),
+            Query("from", "Only what happened from this time on.", TIME),
+            Query("to", "Only what happened before this time.", TIME),
+            *PAGE,
+        ),
+        refuses=(404, 410),
     ),
     Operation(
         "GET",
@@ -271,7 +279,7 @@ OPERATIONS = (
             )
         },
         owner=OWNER,
-        query=PAGE,
+        query=(Query("at", "Only the one that was valid at this time.", TIME), *PAGE),
         refuses=(404,),
     ),
     Operation(

@@ -230,6 +230,8 @@ def retry(
     else:
         changes["attempt"] = process.attempt + 1
     entry = left(process, CommandName.RETRY, READY, "ready", reason, ready_at=now, **changes)
+    if "attempt" in changes:
+        entry.changes = {"attempt": [process.attempt, changes["attempt"]]}
     return with_context(Change([entry], resolved="retry"), process, context)
 
 

@@ -159,6 +159,7 @@ def with_context(change: Change, before: Process, context: str | None) -> Change
         context_version=process.version,
         context_hash=snapshots.link(before.context_hash, context),
     )
+    entry.changes = {**(entry.changes or {}), "context_version": [before.context_version, process.version]}
     change.snapshot = True
     return change
 

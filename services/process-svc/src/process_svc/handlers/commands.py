@@ -16,7 +16,7 @@ from process_svc.domain import decisions
 from process_svc.domain.lease import answered, gone
 from process_svc.domain.merge import merge
 from process_svc.domain.permissions import may_command
-from process_svc.domain.process import Decision, Process, Refusal, Waiting
+from process_svc.domain.process import Change, Decision, Process, Refusal, Waiting
 from process_svc.domain.snapshots import intact
 from process_svc.domain.steps import Error
 from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stored, too_far, utc
@@ -246,7 +246,17 @@ def rolled_back(
         return conflict(
             "Snapshot is damaged", f"The snapshot of version {snapshot.version} does not fit its hash: not restored."
         )
-    return decisions.rollback(process, snapshot.context, now, reason, resume=resume)
+    if work.broken.get(process.pid, version + 1) <= version:
+        return conflict(
+            "History is damaged",
+            f"The chain of process {process.pid} is broken at version {work.broken[process.pid]}: nothing is restored from behind"
+            f" it. Go back to an older version; GET /v1/processes/{process.pid}/verify says what is wrong.",
+        )
+    decided = decisions.rollback(process, snapshot.context, now, reason, resume=resume)
+    if isinstance(decided, Change):
+        entry = decided.entries[-1]
+        entry.changes = {**(entry.changes or {}), "rolled_back_to": version}
+    return decided
 
 
 def _rollback(work: Work, process: Process, body: bodies.RollbackProcess, now: datetime) -> Decision | Problem:

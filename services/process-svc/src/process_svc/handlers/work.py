@@ -23,7 +23,7 @@ from process_svc.handlers.leases import Leases
 from process_svc.handlers.touch import Touched, touched
 from process_svc.handlers.turns import Turns
 from process_svc.memory import Memory
-from process_svc.store import follow_ups, holds, incidents
+from process_svc.store import chains, follow_ups, holds, incidents
 from process_svc.store import processes as store
 from process_svc.store import services as service_store
 from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, TURN, FollowUp
@@ -45,6 +45,8 @@ class Work:
         self.keys: dict[tuple[str, str], int] = {}
         self.latest: dict[tuple[str, str], int] = {}
         self.snapshots: dict[tuple[int, int], Snapshot] = {}
+        self.broken: dict[int, int] = {}
+        """pid -> the version of its first broken link; known for those that go back to a snapshot."""
         self.incidents: dict[int, Incident] = {}
         self.relatives: dict[int, list[int]] = {}
         self.leases = Leases()
@@ -91,6 +93,8 @@ class Work:
             await self.leases.load(connection, found.leases, found.beats)
         if found.snapshots:
             self.snapshots = await store.snapshots_at(connection, found.snapshots)
+            broken = await chains.first_broken(connection, sorted({pid for pid, _ in found.snapshots}))
+            self.broken = {each["pid"]: each["version"] for each in broken}
         if found.definitions:
             self.definitions = await service_store.lock_latest(connection, found.definitions)
         if found.holds:

@@ -41,27 +41,33 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         return query.reply(chosen(wire.pcb(process)), {"etag": f'"{process.version}"'})
 
     async def history(request: Request) -> Response:
-        limit, after = query.limit(request), query.position(request)
+        limit, after, wanted = query.limit(request), query.position(request), _wanted(request)
         async with database.connection() as connection:
             process = await known(connection, request)
-            rows = await histories.journal(connection, process.pid, after, limit + 1)
+            rows = await histories.journal(connection, process.pid, after, limit + 1, wanted)
             if not rows and after == 0:
                 await _refuse_dropped(connection, process.pid)
+            total = await histories.count(connection, process.pid, wanted) if query.counted(request) else None
         following = str(rows[limit - 1]["version"]) if len(rows) > limit else None
-        return query.part(rows[:limit], following, process.version if query.counted(request) else None)
+        return query.part(rows[:limit], following, total)
 
     async def snapshots(request: Request) -> Response:
         limit, after = query.limit(request), query.position(request)
+        at = request.query_params.get("at")
+        moment = None if at is None else query.time("at", at)
         async with database.connection() as connection:
             process = await known(connection, request)
             found = await histories.chain(connection, process.pid)
             if not found:
                 await _refuse_dropped(connection, process.pid)
+            if moment is not None:
+                after = max((each["version"] for each in found if each["at"] <= moment), default=0) - 1
+                limit = 1 if after >= 0 else 0
             page = [each for each in found if each["version"] > after][: limit + 1]
             contexts = await histories.contexts(connection, process.pid, [each["version"] for each in page[:limit]])
         broken = _broken(found)
         items = [_snapshot(each, contexts[each["version"]], broken) for each in page[:limit]]
-        following = str(page[limit - 1]["version"]) if len(page) > limit else None
+        following = str(page[limit - 1]["version"]) if len(page) > limit and moment is None else None
         return query.part(items, following, len(found) if query.counted(request) else None)
 
     async def snapshot(request: Request) -> Response:
@@ -95,6 +101,21 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         Route("/v1/processes/{pid}/snapshots/{version}", snapshot, methods=["GET"]),
         Route("/v1/processes/{pid}/tree", tree, methods=["GET"]),
     ]
+
+
+def _wanted(request: Request) -> histories.Of:
+    """The filters of a history."""
+    given = request.query_params
+    for name, value in given.multi_items():
+        if name not in (*_OF, "limit", "cursor", "count"):
+            raise query.wrong(name, f"is not a filter of a history; there are {', '.join(_OF)}")
+        if "\x00" in value:
+            raise query.wrong(name, "the character U+0000 can't be searched for")
+    since, until = (query.time(name, given[name]) if name in given else None for name in ("from", "to"))
+    return histories.Of(given.get("command"), given.get("type"), given.get("by"), given.get("operator"), since, until)
+
+
+_OF = ("command", "type", "by", "operator", "from", "to")
 
 
 async def known(connection: Connection, request: Request) -> Process:

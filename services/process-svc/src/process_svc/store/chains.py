@@ -2,7 +2,8 @@
 
 What may be wrong: `gap` (no row of that version), `hash` (a row's bytes don't lead from the row before to its hash), `tail` (rows
 are missing at the end), `link` (the process does not go on from its newest row), `snapshot` (a snapshot's bytes or its link),
-`context` (the process' context is not its newest snapshot), `checkpoint` (the row is another one than was signed).
+`context` (the process' context is not its newest snapshot), `output` (its output is not what it ended with), `checkpoint` (the
+row is another one than was signed).
 """
 
 from collections.abc import Sequence
@@ -54,9 +55,9 @@ def steps(where: str = "true") -> str:
 UNHASHED = "hash IS NULL AND (before IS NOT NULL OR pid > (SELECT unchained_pid FROM ledger))"
 """SQL over `steps`: a row that ought to have a hash."""
 
-_NEWEST = (
-    "LATERAL (SELECT version, hash FROM journal WHERE journal.pid = process.pid ORDER BY version DESC LIMIT 1) newest"
-)
+_NEWEST = """
+LATERAL (SELECT version, hash, changes FROM journal WHERE journal.pid = process.pid ORDER BY version DESC LIMIT 1) newest
+"""
 
 
 def breaches(where: str) -> str:
@@ -76,6 +77,9 @@ def breaches(where: str) -> str:
     UNION ALL SELECT process.pid, process.context_version, 'context' FROM process LEFT JOIN snapshot
         ON snapshot.pid = process.pid AND snapshot.version = process.context_version
         WHERE {where} AND (snapshot.hash = process.context_hash AND snapshot.context = process.context) IS NOT TRUE
+    UNION ALL SELECT process.pid, newest.version, 'output' FROM process JOIN {_NEWEST} ON true
+        WHERE {where} AND process.outcome = 'completed' AND newest.changes::jsonb ->> 'output_hash'
+            <> coalesce(encode(sha256(convert_to(process.output, 'UTF8')), 'hex'), '')
     UNION ALL SELECT head.pid, head.version, CASE WHEN journal.pid IS NULL THEN 'tail' ELSE 'checkpoint' END
         FROM process JOIN checkpoint_head head USING (pid)
         LEFT JOIN journal ON journal.pid = head.pid AND journal.version = head.version
