@@ -1,5 +1,6 @@
 """The whole installation, as `kernel up` starts it, with two replicas of every service; one for all tests here."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ REPLICAS = {"process-svc": 2, "resource-svc": 2, "scheduler-svc": 2, "rules-svc"
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     home = Home(tmp_path_factory.mktemp("kernel-home"))
+    os.environ["KERNEL_CHECKPOINT_EVERY"] = "1"
     try:
         control.up(REPLICAS, on_progress=print, home=home)
         yield Installation(home)

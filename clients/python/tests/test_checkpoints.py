@@ -33,6 +33,9 @@ def test_what_was_signed_verifies(tmp_path: Path) -> None:
     assert wrong(load(file), SIGNER.public_key.hex()) == []
     file.write_text(json.dumps({"items": made(2), "next": None}))
     assert (len(load(file)), wrong(load(file))) == (2, [])
+    first, second = (json.dumps(each) for each in made(2))
+    file.write_text(f"{first}\n{second[:40]}\n{second}\n")
+    assert (len(load(file)), wrong(load(file))) == (2, [])
     file.write_text("{nothing")
     with pytest.raises(KernelError):
         load(file)

@@ -48,6 +48,11 @@ def test_nothing_runs(tmp_path: Path) -> None:
         (["run", "no-such-example"], 2, "there is no example no-such-example"),
         (["fsck"], 1, "nothing runs here"),
         (["dlq", "list"], 1, "nothing runs here"),
+        (["verify"], 1, "nothing runs here"),
+        (["verify", "--checkpoints", "/no/such/file"], 1, "can't be read"),
+        (["export"], 1, "nothing runs here"),
+        (["hold", "add", "a case"], 2, "--pid or --where"),
+        (["hold", "add", "a case", "--where", "x"], 2, "NAME=VALUE"),
         (["nonsense"], 2, "nonsense"),
     ],
 )

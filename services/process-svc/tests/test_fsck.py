@@ -19,6 +19,7 @@ SEEDED = {
     "snapshots_verify": "UPDATE snapshot SET hash = previous_hash WHERE pid = 1",
     "journal_verifies": "UPDATE journal SET by = 'nobody' WHERE pid = 1 AND version = 3",
     "process_has_the_head_of_its_journal": "UPDATE process SET journal_hash = context_hash WHERE pid = 1",
+    "output_is_what_it_ended_with": "UPDATE process SET output = '1' WHERE pid = 1",
     "what_was_signed_is_there": """INSERT INTO checkpoint_head (tenant, number, pid, version, hash)
         SELECT 'main', 1, pid, version + 1, hash FROM journal WHERE pid = 1 ORDER BY version DESC LIMIT 1""",
     "partitions_are_made_ahead": "SELECT setval('pid', 2_500_000)",

@@ -137,16 +137,23 @@ async def test_a_cut_tail_shows_against_the_checkpoint(kernel: Lane, tmp_path: P
     assert len(file.read_bytes().splitlines()) == 1
 
 
-async def test_checkpoints_cover_what_changed_and_follow_each_other(kernel: Lane) -> None:
+async def test_checkpoints_cover_what_changed_and_follow_each_other(kernel: Lane, tmp_path: Path) -> None:
     pid = await lived(kernel)
     other = (await kernel.create())["pid"]
-    keeping = await keeper(kernel)
+    file = tmp_path / "checkpoints.jsonl"
+    keeping = await keeper(kernel, checkpoint_file=file)
     await aged(kernel)
     await keeping.checkpoint()
     await keeping.checkpoint()
     await kernel.ask("cancel", other)
     await aged(kernel)
     await keeping.checkpoint()
+    await keeping.catch_up()
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 2
+    file.write_bytes(lines[0] + lines[1][:50])
+    await keeping.catch_up()
+    assert file.read_bytes() == lines[0] + lines[1][:50] + b"\n" + lines[1]
     items = (await kernel.http.get("/v1/checkpoints?count=true")).json()
     assert items["total"] == 2
     first, second = items["items"]

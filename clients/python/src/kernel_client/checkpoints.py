@@ -29,14 +29,22 @@ def load(file: Path) -> list[dict[str, Any]]:
         try:
             found = json.loads(text)
         except json.JSONDecodeError:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+            found = [each for line in text.splitlines() if line.strip() and (each := _line(line)) is not None]
     except (OSError, ValueError) as error:
         raise KernelError(f"{file} can't be read: {error}") from None
     if isinstance(found, dict):
         found = found.get("items", [found])
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    if not isinstance(found, list) or not found or not all(isinstance(each, dict) for each in found):
         raise KernelError(f"{file} has no checkpoints")
     return found
+
+
+def _line(text: str) -> Any:
+    """A checkpoint, or None for a line that was cut off: its writer died, and wrote it again."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
 
 
 def wrong(found: Iterable[Mapping[str, Any]], key: str | None = None) -> list[str]:

@@ -107,6 +107,18 @@ class Kernel:
         """The signed checkpoints, by number."""
         return self.transport.pages("/v1/checkpoints")
 
+    async def hold(self, reason: str, *, pid: int | None = None, **filters: Any) -> dict[str, Any]:
+        """A legal hold on one process, or on all that the filters of a list find: their history is kept until it is released."""
+        body = {"reason": reason, **({"pid": pid} if pid is not None else {"filter": filters})}
+        return cast(dict[str, Any], (await self.transport.request("POST", "/v1/holds", body)).data)
+
+    async def release_hold(self, id: int) -> dict[str, Any]:
+        return cast(dict[str, Any], (await self.transport.request("DELETE", f"/v1/holds/{id}")).data)
+
+    def holds(self, **filters: Any) -> AsyncIterator[dict[str, Any]]:
+        """`active=True`: only those that hold."""
+        return self.transport.pages("/v1/holds", filters)
+
     def export(self, format: str = "csv", **filters: Any) -> AsyncIterator[bytes]:
         """The history as an event log (csv, xes, ocel), in chunks; `service`, `from`, `to`, `case`, `lifecycle` narrow it."""
         return self.transport.download("/v1/export", {"format": format, **filters})

@@ -58,9 +58,9 @@ class Processes:
         """Whether its journal and snapshots are what was written; `broken` names the first broken link."""
         return cast(dict[str, Any], (await self._transport.request("GET", _at(pid, "verify"))).data)
 
-    def history(self, pid: int) -> AsyncIterator[dict[str, Any]]:
+    def history(self, pid: int, **filters: Any) -> AsyncIterator[dict[str, Any]]:
         """Each step, oldest first."""
-        return self._transport.pages(_at(pid, "history"))
+        return self._transport.pages(_at(pid, "history"), filters)
 
     async def why(self, pid: int) -> dict[str, Any]:
         """What it waits for, who holds that, and what would change it."""

@@ -55,6 +55,10 @@ CHECKS = {
     "process_has_the_head_of_its_journal": """
         SELECT process.pid FROM process JOIN journal ON journal.pid = process.pid AND journal.version = process.version
         WHERE journal.hash IS DISTINCT FROM process.journal_hash""",
+    "output_is_what_it_ended_with": """
+        SELECT process.pid FROM process JOIN journal ON journal.pid = process.pid AND journal.version = process.version
+        WHERE process.outcome = 'completed' AND journal.changes::jsonb ->> 'output_hash'
+            <> coalesce(encode(sha256(convert_to(process.output, 'UTF8')), 'hex'), '')""",
     "what_was_signed_is_there": f"""
         SELECT DISTINCT head.pid FROM checkpoint_head head
         LEFT JOIN journal ON journal.pid = head.pid AND journal.version = head.version

@@ -1,6 +1,7 @@
 """Keeps the ledger, one replica at a time, by lease: signs checkpoints, makes partitions ahead, drops what need not be kept."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
+import orjson
 import structlog
 from kernel_runtime.database import Database
 from kernel_runtime.lease import Lease
@@ -19,6 +21,7 @@ from process_svc.signing import Signer, dropped
 from process_svc.store import checkpoints, partitions
 from process_svc.store.checkpoints import Checkpoint
 
+MANY = 1_000
 LOOK = 600.0
 """Seconds between two looks for partitions to drop."""
 
@@ -42,6 +45,7 @@ class Keeper:
             log.warning(
                 "checkpoint.no_key", hint="KERNEL_CHECKPOINT_KEY is empty: a cut tail of the journal won't show"
             )
+        await self.catch_up()
         looked = float("-inf")
         while True:
             await self.make_ahead()
@@ -53,6 +57,19 @@ class Keeper:
             while await self.clear():
                 pass
             await asyncio.sleep(self._every)
+
+    async def catch_up(self) -> None:
+        """Adds to the file what is missing at its end: another replica signed it, or died before it was written down."""
+        if self._file is None:
+            return
+        reached = await asyncio.to_thread(in_file, self._file)
+        while True:
+            async with self._database.connection() as connection:
+                found = await checkpoints.behind(connection, reached, MANY)
+            if not found:
+                return
+            await asyncio.to_thread(append, self._file, found)
+            reached |= {each.tenant: each.number for each in found}
 
     async def make_ahead(self) -> None:
         """Partitions for processes that are still to be made."""
@@ -108,6 +125,23 @@ class Keeper:
         if new and self._file is not None:
             await asyncio.to_thread(append, self._file, new)
         return more
+
+
+def in_file(file: Path) -> dict[str, int]:
+    """tenant -> the greatest number in the file. A line that was cut off is ended, so that the next one stands alone."""
+    reached: dict[str, int] = {}
+    if not file.exists():
+        return reached
+    with file.open("rb") as lines:
+        line = b"\n"
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                told = orjson.loads(line)
+                reached[told["tenant"]] = max(told["number"], reached.get(told["tenant"], 0))
+    if not line.endswith(b"\n"):
+        with file.open("ab") as out:
+            out.write(b"\n")
+    return reached
 
 
 def append(file: Path, new: Sequence[Checkpoint]) -> None:

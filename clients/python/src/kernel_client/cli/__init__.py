@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kernel_client.cli import bulk, contest, dead_letters, design, ledger, output, platform, processes
+from kernel_client.cli import bulk, contest, dead_letters, design, holds, ledger, output, platform, processes
 from kernel_client.cli import replay as replay_log
 from kernel_client.cli import worker as worker_command
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 for group in (platform, processes, bulk, design, ledger, replay_log, worker_command, contest):
     group.add_to(app)
 app.add_typer(dead_letters.app, name="dlq")
+app.add_typer(holds.app, name="hold")
 
 
 def main() -> None:

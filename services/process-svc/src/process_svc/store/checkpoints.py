@@ -1,9 +1,10 @@
 """Signed checkpoints: the heads of all chains that changed since the one before, and what was signed of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import orjson
 from kernel_runtime.database import Connection
 
 LARGEST = 100_000
@@ -90,6 +91,17 @@ async def page(connection: Connection, tenant: str, after: int, limit: int) -> l
         f"SELECT {_COLUMNS} FROM checkpoint WHERE tenant = $1 AND number > $2 ORDER BY number LIMIT $3",
         tenant,
         after,
+        limit,
+    )
+    return [Checkpoint(*row) for row in rows]
+
+
+async def behind(connection: Connection, reached: Mapping[str, int], limit: int) -> list[Checkpoint]:
+    """Those with a greater number than their tenant has in `reached`."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM checkpoint WHERE number > coalesce(($1::text::jsonb ->> tenant)::bigint, 0)"
+        " ORDER BY tenant, number LIMIT $2",
+        orjson.dumps(reached).decode(),
         limit,
     )
     return [Checkpoint(*row) for row in rows]
