@@ -48,16 +48,16 @@ async def test_what_was_done_verifies_is_signed_and_exported(installation: Insta
         found = await client.processes.verify(pid)
         assert (found["ok"], found["rows"], found["chained_from"]) == (True, 4, 1)
 
-        async def covered() -> None:
-            assert (await client.processes.verify(pid))["checkpoint"] is not None
+        async def covered() -> bool:
+            return (await client.processes.verify(pid))["checkpoint"] is not None
 
         await eventually(covered, timeout=30)
         replica = next(each for each in installation.status()["services"] if each["name"] == "process-svc")
         os.kill(replica["pid"], signal.SIGKILL)
         again = (await client.processes.create("ledger", context={"n": 2}))["pid"]
 
-        async def covered_too() -> None:
-            assert (await client.processes.verify(again))["checkpoint"] is not None
+        async def covered_too() -> bool:
+            return (await client.processes.verify(again))["checkpoint"] is not None
 
         await eventually(covered_too, timeout=60)
         await client.processes.cancel(again)
