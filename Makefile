@@ -5,7 +5,7 @@ SHELL := bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-MEMBERS := libs/contracts libs/runtime libs/platform libs/testing services/process-svc services/resource-svc \
+MEMBERS := libs/contracts libs/runtime libs/platform libs/testing libs/worktime services/process-svc services/resource-svc \
 	services/scheduler-svc services/rules-svc services/gateway clients/python
 READY := .venv/.ready
 

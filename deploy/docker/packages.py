@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).parent / "packages"
 SERVICES = ("process-svc", "resource-svc", "scheduler-svc", "rules-svc", "gateway")
 BUILD = ("hatchling",)
-OURS = frozenset(("kernel-contracts", "kernel-runtime", *SERVICES))
+OURS = frozenset(("kernel-contracts", "kernel-runtime", "kernel-worktime", *SERVICES))
 
 
 def canonical(name: str) -> str:
@@ -24,7 +24,7 @@ def canonical(name: str) -> str:
 
 def declared(service: str) -> list[str]:
     """What our own packages of one image declare."""
-    members = [ROOT / "libs/contracts", ROOT / "libs/runtime", ROOT / "services" / service]
+    members = [ROOT / "libs/contracts", ROOT / "libs/runtime", ROOT / "libs/worktime", ROOT / "services" / service]
     return [
         line
         for member in members
