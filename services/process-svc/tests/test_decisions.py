@@ -21,6 +21,7 @@ from kernel_contracts.vocabulary import (
 from process_svc.domain import decisions as d
 from process_svc.domain.due import tick
 from process_svc.domain.gate import Gate, predecessors
+from process_svc.domain.migration import migrate, plan
 from process_svc.domain.process import Change, Process, Refusal, Waiting, wake_at
 from process_svc.domain.service import backoff
 from process_svc.domain.snapshots import link
@@ -34,6 +35,7 @@ ERROR = Error(ErrorClass.TRANSIENT, "down", "the other side is down")
 
 LATER = NOW + timedelta(hours=2)
 TIMED = service(timeout=60.0, max_attempts=2)
+NEWER = service(version=2, timeout=30.0, max_attempts=2)
 
 ASKED: dict[CommandName, Any] = {
     CommandName.WAIT: lambda p: d.wait(p, Waiting(event_type="paid", timeout=NOW, on_timeout=OnTimeout.FAIL), None),
@@ -52,6 +54,7 @@ ASKED: dict[CommandName, Any] = {
     CommandName.PRIORITIZE: lambda p: d.prioritize(p, 70, None),
     CommandName.ASSIGN: lambda p: d.assign(p, "ada", NOW, None),
     CommandName.SET_CONTEXT: lambda p: d.set_context(p, '{"a":1}', {"a": 1}, None),
+    CommandName.MIGRATE: lambda p: migrate(p, plan(p, TIMED, NEWER, []), '{"to":2}', NOW, None),
     CommandName.DISPATCH: lambda p: d.dispatch(p, f"{p.pid}.{p.version}", p.version, "bob", 60.0, NOW),
     CommandName.ADMIT: lambda p: d.admit(p, {}, LATER),
 }

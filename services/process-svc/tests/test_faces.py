@@ -51,7 +51,7 @@ async def test_the_pcb_has_what_the_public_face_names(kernel: Lane) -> None:
     assert set(named.split()) <= set(process)
     assert (process["operator"], process["priority"], process["expected_duration"]) == ("ada", 70, "PT20M")
     assert process["due"][:10] > process["created_at"][:10]
-    assert process["can"] == ["suspend", "cancel", "rollback", "prioritize", "assign", "set_context"]
+    assert process["can"] == ["suspend", "cancel", "rollback", "prioritize", "assign", "set_context", "migrate"]
 
 
 async def test_history_and_snapshots_come_in_pages(kernel: Lane) -> None:

@@ -30,6 +30,7 @@ LEGAL = {
     C.PRIORITIZE: set(S) - {S.TERMINATED},
     C.ASSIGN: set(S) - {S.TERMINATED},
     C.SET_CONTEXT: set(S) - {S.TERMINATED},
+    C.MIGRATE: set(S) - {S.TERMINATED},
     C.CREATE: set(),
 }
 

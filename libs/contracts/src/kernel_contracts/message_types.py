@@ -19,6 +19,7 @@ ASSIGN_PROCESS: Final = "kernel.process.assign.v1"
 ROLLBACK_PROCESS: Final = "kernel.process.rollback.v1"
 RETRY_PROCESS: Final = "kernel.process.retry.v1"
 PATCH_CONTEXT: Final = "kernel.process.patch_context.v1"
+MIGRATE_PROCESS: Final = "kernel.process.migrate.v1"
 
 PROCESS_CREATED: Final = "kernel.process.created.v1"
 PROCESS_READY: Final = "kernel.process.ready.v1"

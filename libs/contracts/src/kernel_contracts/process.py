@@ -1,7 +1,7 @@
 """process-svc: the service definitions it keeps, the commands it takes, the events it tells."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -67,24 +67,52 @@ class Backoff(Command):
 
 
 class Retry(Command):
+    """Which failures are tried again, how often, and after how long.
+
+    `jitter`: by which part of it a back-off may be shorter, from 0 to 1. `budget`: no attempt begins later than this after
+    the first one began. `on`: the classes of errors that are tried again (`poison` never is); not those with a code in
+    `non_retryable`.
+    """
+
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = 1
     backoff: Backoff = Backoff()
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    budget: Duration | None = None
+    on: list[Literal[ErrorClass.TRANSIENT, ErrorClass.BUSINESS]] = [ErrorClass.TRANSIENT, ErrorClass.BUSINESS]
+    non_retryable: Annotated[list[Name], Field(max_length=100)] = []
+
+
+class Timeouts(Command):
+    """Limits of time. `start`: from READY until somebody begins; `finish`: of one run; `heartbeat`: until a program is missed."""
+
+    start: Duration | None = None
+    finish: Duration | None = None
+    heartbeat: Duration | None = None
 
 
 class ServiceDefinition(Command):
-    """What a process executes. A change of it is a new version; running processes keep theirs."""
+    """What a process executes. A change of it is a new version; running processes keep theirs.
+
+    `form` is the JSON Schema of its output, `ui` how to show it; `input_schema` that of the context which it starts with.
+    `input` and `output` map members of a context to what they become, literals or `=CEL`: `input` over the context that a
+    process is given (`context`, `entity`), `output` over its own context when it is completed (`context`, `output`,
+    `entity`). `timeout` alone limits each run.
+    """
 
     title: Text | None = None
     kind: ServiceKind = ServiceKind.HUMAN
     roles: list[Name] = []
     form: JsonObject | None = None
     ui: JsonObject | None = None
+    input_schema: JsonObject | None = None
+    input: dict[Name, Any] = {}
+    output: dict[Name, Any] = {}
     entity_type: Name | None = None
     requirements: Annotated[list[Requirement], Field(max_length=32)] = []
     priority: Priority = 50
     expected_duration: Duration | None = None
     due_in: Duration | None = None
-    timeout: Duration | None = None
+    timeout: Duration | Timeouts | None = None
     retry: Retry = Retry()
     on_exhausted: OnExhausted = OnExhausted.INCIDENT
     entity_access: EntityAccess = EntityAccess.SHARED
@@ -267,6 +295,13 @@ class RetryProcess(ProcessCommand):
     context: JsonObject | None = None
 
 
+class MigrateProcess(ProcessCommand):
+    """To version `to` of its service, its state as it is. `context_patch`: a JSON merge patch that goes with it."""
+
+    to: Annotated[int, Field(ge=1)]
+    context_patch: JsonObject | None = None
+
+
 class PatchContext(ProcessCommand):
     """JSON merge patch (RFC 7396)."""
 
@@ -394,10 +429,23 @@ class IncidentEvent(Event):
     action: str | None = None
 
 
+class Canary(Event):
+    """A version that a share (0 to 1) of the new processes gets, those that don't ask for a version."""
+
+    version: int
+    share: float
+
+
 class ServicePublished(Event):
-    """A version of a service definition, on the topic `definitions`."""
+    """A service as it is now, on the topic `definitions`: the version that new processes get, usually the newest.
+
+    `retired_at`: no new processes since then.
+    """
 
     tenant: str
     name: str
     version: int
     definition: ServiceDefinition
+    latest: int | None = None
+    retired_at: Time | None = None
+    canary: Canary | None = None

@@ -80,6 +80,7 @@ TOPICS: Final = (
             types.ROLLBACK_PROCESS: process.RollbackProcess,
             types.RETRY_PROCESS: process.RetryProcess,
             types.PATCH_CONTEXT: process.PatchContext,
+            types.MIGRATE_PROCESS: process.MigrateProcess,
         },
     ),
     Topic(

@@ -49,6 +49,7 @@ class CommandName(StrEnum):
     PRIORITIZE = "prioritize"
     ASSIGN = "assign"
     SET_CONTEXT = "set_context"
+    MIGRATE = "migrate"
 
 
 class ServiceKind(StrEnum):

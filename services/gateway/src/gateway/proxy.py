@@ -36,6 +36,8 @@ PASSED_BACK = frozenset(
         "etag",
         "retry-after",
         "link",
+        "deprecation",
+        "sunset",
         "last-modified",
         "cache-control",
         "content-disposition",

@@ -9,13 +9,13 @@ from typing import Any
 
 import jsonschema_rs
 import orjson
-from kernel_contracts.process import Demand, Requirement, ServiceDefinition, Skill
+from kernel_contracts.process import Demand, Requirement, ServiceDefinition, Skill, Timeouts
 from kernel_contracts.resource import ENTITY_TYPE, OPERATOR_TYPE, entity_lock
 from kernel_contracts.vocabulary import EntityAccess, Hold, PerEntity, ServiceKind
 from kernel_runtime.problem import Problem, invalid, pointer
 
 from process_svc.domain.process import Process
-from process_svc.domain.service import Service
+from process_svc.domain.service import Retrying, Service
 from process_svc.store.services import StoredService
 
 KEPT = 5_000
@@ -28,6 +28,8 @@ class Entry:
     definition: ServiceDefinition
     form: Any
     """The compiled form, or None."""
+    input_schema: Any
+    """The compiled schema of the context that it starts with, or None."""
     demands: bytes
     """JSON of the demands of a process without an operator of its own and without an exclusive entity."""
 
@@ -55,12 +57,16 @@ class Catalog:
                 self.indexes |= bool(definition.indexed)
                 self.governs |= definition.per_entity is not PerEntity.PARALLEL
 
+    def find(self, tenant: str, name: str, version: int) -> Entry | None:
+        """Where there is such a version, and the batch asked for it."""
+        return self._entries.get((tenant, name, version))
+
     def get(self, tenant: str, name: str, version: int) -> Entry:
         return self._entries[tenant, name, version]
 
 
 def compiled(name: str, version: int, definition: ServiceDefinition) -> Entry:
-    backoff = definition.retry.backoff
+    retry, limits = definition.retry, timeouts(definition)
     service = Service(
         name,
         version,
@@ -69,20 +75,34 @@ def compiled(name: str, version: int, definition: ServiceDefinition) -> Entry:
         definition.entity_access,
         definition.priority,
         definition.queue,
-        None if definition.expected_duration is None else definition.expected_duration.total_seconds(),
-        None if definition.due_in is None else definition.due_in.total_seconds(),
-        None if definition.timeout is None else definition.timeout.total_seconds(),
-        definition.retry.max_attempts,
-        backoff.initial.total_seconds(),
-        backoff.factor,
-        backoff.max.total_seconds(),
+        _seconds(definition.expected_duration),
+        _seconds(definition.due_in),
+        _seconds(limits.finish),
+        retry.max_attempts,
+        retry.backoff.initial.total_seconds(),
+        retry.backoff.factor,
+        retry.backoff.max.total_seconds(),
         definition.on_exhausted,
         definition.on_parent_close,
         definition.events,
         definition.per_entity,
+        _seconds(limits.start),
+        _seconds(limits.heartbeat),
+        Retrying(retry.jitter, _seconds(retry.budget), frozenset(retry.on), frozenset(retry.non_retryable)),
+        definition.compensation,
     )
     form = None if definition.form is None else _validator(definition.form)
-    return Entry(service, definition, form, orjson.dumps(_demands(definition, None)))
+    start = None if definition.input_schema is None else _validator(definition.input_schema)
+    return Entry(service, definition, form, start, orjson.dumps(_demands(definition, None)))
+
+
+def timeouts(definition: ServiceDefinition) -> Timeouts:
+    limits = definition.timeout
+    return limits if isinstance(limits, Timeouts) else Timeouts(finish=limits)
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
 
 
 def demands(entry: Entry, process: Process) -> bytes:
@@ -167,10 +187,13 @@ LONGEST = timedelta(days=36_525)
 
 def check(definition: ServiceDefinition) -> Problem | None:
     """What pydantic can't see: whether durations are usable, and the form is a JSON Schema, complete in itself."""
-    backoff = definition.retry.backoff
+    backoff, limits = definition.retry.backoff, timeouts(definition)
     durations = {
         "/due_in": definition.due_in,
-        "/timeout": definition.timeout,
+        "/timeout" if limits is not definition.timeout else "/timeout/finish": limits.finish,
+        "/timeout/start": limits.start,
+        "/timeout/heartbeat": limits.heartbeat,
+        "/retry/budget": definition.retry.budget,
         "/expected_duration": definition.expected_duration,
         "/retry/backoff/initial": backoff.initial,
         "/retry/backoff/max": backoff.max,
@@ -178,15 +201,19 @@ def check(definition: ServiceDefinition) -> Problem | None:
     long = [(where, "is longer than a hundred years") for where, each in durations.items() if each and each > LONGEST]
     if long:
         return invalid(f"{long[0][0]} {long[0][1]}.", long)
-    if definition.form is None:
+    return _check_schema("form", definition.form) or _check_schema("input_schema", definition.input_schema)
+
+
+def _check_schema(name: str, schema: Any) -> Problem | None:
+    if schema is None:
         return None
     try:
-        jsonschema_rs.meta.validate(definition.form)
-        _validator(definition.form)
-    except Exception as error:  # whatever the library finds: it is about the form
+        jsonschema_rs.meta.validate(schema)
+        _validator(schema)
+    except Exception as error:  # whatever the library finds: it is about the schema
         message = (getattr(error, "message", None) or str(error).split("\n", 1)[0])[:500]
-        where = "/form" + pointer(getattr(error, "instance_path", ()))
-        return invalid(f"form is not a valid JSON Schema: {message}", [(where, message)])
+        where = f"/{name}" + pointer(getattr(error, "instance_path", ()))
+        return invalid(f"{name} is not a valid JSON Schema: {message}", [(where, message)])
     return None
 
 
@@ -194,6 +221,18 @@ def check_output(entry: Entry, output: Any) -> Problem | None:
     """Whether `output` fits the form; each finding with its pointer."""
     if entry.form is None or entry.form.is_valid(output):
         return None
-    found = itertools.islice(entry.form.iter_errors(output), 20)
-    errors = [("/output" + pointer(error.instance_path), error.message[:300]) for error in found]
+    errors = _errors(entry.form, output, "/output")
     return invalid(f"The output doesn't fit the form of {entry.service.name}: {errors[0][1]}", errors)
+
+
+def check_start(entry: Entry, context: Any) -> Problem | None:
+    """Whether a process may start with `context`; each finding with its pointer."""
+    if entry.input_schema is None or entry.input_schema.is_valid(context):
+        return None
+    errors = _errors(entry.input_schema, context, "/context")
+    return invalid(f"The context doesn't fit the input_schema of {entry.service.name}: {errors[0][1]}", errors)
+
+
+def _errors(validator: Any, value: Any, where: str) -> list[tuple[str, str]]:
+    found = itertools.islice(validator.iter_errors(value), 20)
+    return [(where + pointer(error.instance_path), error.message[:300]) for error in found]

@@ -27,6 +27,7 @@ _HANDLERS: Mapping[str, CommandName] = {
     types.ROLLBACK_PROCESS: CommandName.ROLLBACK,
     types.RETRY_PROCESS: CommandName.RETRY,
     types.PATCH_CONTEXT: CommandName.SET_CONTEXT,
+    types.MIGRATE_PROCESS: CommandName.MIGRATE,
 }
 
 _KNOWN_BY_THE_PROCESS = frozenset({types.COMPLETE_PROCESS, types.CANCEL_PROCESS})

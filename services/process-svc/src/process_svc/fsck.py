@@ -20,6 +20,9 @@ NEWEST = 10_000
 GRACE = "30 s"
 """What is due, or was left to do, has been done by then."""
 
+IN_FLIGHT = "5 s"
+"""A process that was being created when its service was retired has been by then."""
+
 _MOVES = ", ".join(
     f"('{command}', '{origin or ''}', '{target}')"
     for command in CommandName
@@ -148,6 +151,15 @@ CHECKS = {
         SELECT process.pid FROM process LEFT JOIN process_text USING (pid)
         WHERE (key IS NOT NULL OR entity_id IS NOT NULL) AND (process_text.pid IS NULL
             OR strpos(text, coalesce(key, '')) = 0 OR strpos(text, coalesce(entity_id, '')) = 0)""",
+    "retired_services_take_none": f"""
+        SELECT pid FROM process JOIN service ON (service.tenant, service.name) = (process.tenant, process.service)
+        WHERE created_at > retired_at + interval '{IN_FLIGHT}'""",
+    "service_versions_are_whole": """
+        SELECT 0 FROM service LEFT JOIN LATERAL (SELECT count(*) AS versions, max(version) AS newest FROM service_version v
+            WHERE (v.tenant, v.name) = (service.tenant, service.name)) v ON true
+        WHERE latest <> versions OR latest <> newest OR coalesce(pinned, 1) NOT BETWEEN 1 AND latest
+            OR coalesce(canary, 1) NOT BETWEEN 1 AND latest OR (canary IS NULL) <> (canary_share IS NULL)
+        UNION ALL SELECT 0 FROM service_version WHERE hash <> sha256(convert_to(definition, 'UTF8'))""",
     "relatives_are_known": """
         SELECT child.parent FROM process child JOIN process ON process.pid = child.parent WHERE NOT process.has_children
         UNION ALL SELECT process.pid FROM process CROSS JOIN unnest(after) AS before

@@ -34,6 +34,10 @@ class Numbers:
             self._fresh = await store.next_numbers(connection, self._sequence, missing) + self._fresh
             self._since = now
 
+    def peek(self) -> int:
+        """What `next` will give."""
+        return self._fresh[-1]
+
     def next(self) -> int:
         return self._fresh.pop()
 

@@ -15,6 +15,7 @@ from kernel_contracts.vocabulary import Give, ProcessState
 from kernel_runtime.command import Cause, Command, Message, message
 from kernel_runtime.problem import Problem
 
+from process_svc.domain.life import Life
 from process_svc.domain.process import INLINE, Entry, Process, Waiting
 from process_svc.domain.states import allowed
 
@@ -31,6 +32,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "prioritized": types.PROCESS_PRIORITIZED,
     "assigned": types.PROCESS_ASSIGNED,
     "context_changed": types.CONTEXT_CHANGED,
+    "migrated": types.CONTEXT_CHANGED,
 }
 
 
@@ -296,19 +298,28 @@ def command_refused(command: Command, problem: Problem, at: datetime) -> Message
     )
 
 
-def service_published(tenant: str, name: str, version: int, definition: str, *, at: datetime, cause: Cause) -> Message:
-    """`definition`: its JSON."""
-    body = {"tenant": tenant, "name": name, "version": version, "definition": orjson.Fragment(definition)}
+def service_published(tenant: str, name: str, life: Life, definition: str, *, at: datetime, cause: Cause) -> Message:
+    """`definition`: the JSON of its current version."""
+    canary = life.canary
+    body = {
+        "tenant": tenant,
+        "name": name,
+        "version": life.current,
+        "definition": orjson.Fragment(definition),
+        "latest": life.latest,
+        "retired_at": life.retired_at,
+        "canary": None if canary is None else {"version": canary.version, "share": canary.share},
+    }
     return message(
         DEFINITIONS,
         f"service/{tenant}/{name}",
-        orjson.dumps(body),
-        id=f"service/{tenant}/{name}.{version}",
+        orjson.dumps(body, option=UTC_Z),
+        id=f"service/{tenant}/{name}.{life.revision}",
         type=types.SERVICE_PUBLISHED,
         source=SOURCE,
         at=at,
         tenant=tenant,
         cause=cause,
         subject=name,
-        version=version,
+        version=life.revision,
     )

@@ -7,7 +7,8 @@ from kernel_contracts.base import JsonObject
 from pydantic import BaseModel, RootModel, create_model
 
 from gateway.models.processes import Process
-from gateway.operation import MERGE_PATCH, Body, Operation
+from gateway.models.services import Migration
+from gateway.operation import MERGE_PATCH, Answer, Body, Operation, Query
 from gateway.routes.answers import one
 from gateway.routes.processes import EXAMPLE, OWNER, TAG
 
@@ -81,6 +82,33 @@ OPERATIONS = (
         {"version": 2, "resume": True, "reason": "wrong form"},
     ),
     _command("retry", "Try a failed one again", contract.RetryProcess, {"context": {"register": "backup"}}),
+    Operation(
+        "POST",
+        "/v1/processes/{pid}/migrate",
+        "Go on with another version of its service",
+        TAG,
+        {
+            200: Answer(
+                "The process as it is now; with `dry_run`, what would change.",
+                Migration,
+                {
+                    "pid": 4711,
+                    "service": "assess-application",
+                    "state": "READY",
+                    "from": 1,
+                    "to": 2,
+                    "changes": {"service_version": [1, 2], "priority": [50, 60]},
+                    "problems": [],
+                    "possible": True,
+                },
+            )
+        },
+        owner=OWNER,
+        query=(Query("dry_run", "`true`: tell what would change, do nothing.", {"type": "boolean"}),),
+        body=Body(_without_pid(contract.MigrateProcess), {"usual": {"to": 2, "context_patch": {"district": "north"}}}),
+        refuses=(404, 409, 412),
+        description="A running process only where form, roles and requirements are the same in both versions.",
+    ),
     Operation(
         "PATCH",
         "/v1/processes/{pid}/context",

@@ -152,6 +152,8 @@ class Change:
     """The action that settled the process' open incident."""
     snapshot: bool = False
     """The last entry's process has a new context."""
+    kind: bool = False
+    """It changes what few commands do: the version of the service, and what comes with it."""
 
     @property
     def process(self) -> Process:

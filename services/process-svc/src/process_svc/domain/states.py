@@ -56,6 +56,7 @@ TABLE: Final = (
     Move(CommandName.ASSIGN, _PARKED, ()),
     Move(CommandName.ASSIGN, (RUNNING,), (RUNNING, READY), "given back where another runs it"),
     Move(CommandName.SET_CONTEXT, ALIVE, ()),
+    Move(CommandName.MIGRATE, ALIVE, (), "to another version of its service"),
 )
 
 _OURS: Final = frozenset(

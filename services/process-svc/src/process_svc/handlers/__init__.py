@@ -20,6 +20,7 @@ HANDLERS: Mapping[str, Handler] = {
     "hold": holds.hold,
     "release_hold": holds.release,
     "define_services": services.define,
+    "change_service": services.change,
     "job_create": jobs.create,
     "job_control": jobs.control,
     "job_item": jobs.item,

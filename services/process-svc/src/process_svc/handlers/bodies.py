@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from kernel_contracts.base import Command as Model
-from kernel_contracts.base import Event, JsonObject, Text
+from kernel_contracts.base import Event, JsonObject, Text, Time
 from kernel_contracts.process import ServiceDefinition
 from kernel_contracts.work import Heartbeat
 from kernel_runtime.command import Command
 from kernel_runtime.problem import Problem
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from process_svc.store.follow_ups import FollowUp
 from process_svc.store.job_items import Settled
@@ -27,6 +27,7 @@ __all__ = [
     "NewJob",
     "ReleaseHold",
     "ResolveIncident",
+    "ServiceChange",
     "Settle",
     "Tick",
 ]
@@ -46,6 +47,28 @@ class Definitions:
     services: Mapping[str, ServiceDefinition]
     single: bool = False
     if_match: int | None = None
+    staged: bool = False
+    """New versions are not for new processes yet."""
+
+
+class ServiceChange(Model):
+    """What becomes of a service beside its versions; see `domain.life.changed`. The address names `name` and `action`."""
+
+    name: str
+    action: Literal["retire", "unretire", "canary", "promote", "abort", "publish", "deprecate", "undeprecate"]
+    version: int | None = Field(default=None, ge=1)
+    share: float | None = Field(default=None, ge=0, le=1)
+    base: int | None = Field(default=None, ge=1)
+    sunset: Time | None = None
+    reason: Text | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "ServiceChange":
+        if self.action == "canary" and (self.version is None or self.share is None):
+            raise ValueError("a canary needs a version and its share")
+        if self.action in ("publish", "deprecate", "undeprecate") and self.version is None:
+            raise ValueError(f"{self.action} needs a version")
+        return self
 
 
 class Grant(Event):

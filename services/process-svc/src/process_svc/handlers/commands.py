@@ -23,6 +23,7 @@ from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stor
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.families import Family
 from process_svc.handlers.keys import correlation_key
+from process_svc.handlers.migrations import migrated
 from process_svc.handlers.work import Work
 from process_svc.store.follow_ups import RESUME, SUSPEND
 
@@ -43,6 +44,7 @@ NAMED: Final[Mapping[CommandName, type[bodies.ProcessCommand]]] = {
     CommandName.ROLLBACK: bodies.RollbackProcess,
     CommandName.RETRY: bodies.RetryProcess,
     CommandName.SET_CONTEXT: bodies.PatchContext,
+    CommandName.MIGRATE: bodies.MigrateProcess,
 }
 """What can be asked of a process over both doors, and the body of each."""
 
@@ -117,7 +119,7 @@ def _carry_out(
 
 _ENDS: Final = frozenset({CommandName.COMPLETE, CommandName.CANCEL})
 """Known again by the process itself, without the inbox."""
-_STAY: Final = frozenset({CommandName.PRIORITIZE, CommandName.ASSIGN, CommandName.SET_CONTEXT})
+_STAY: Final = frozenset({CommandName.PRIORITIZE, CommandName.ASSIGN, CommandName.SET_CONTEXT, CommandName.MIGRATE})
 """They leave the state as it is; but a window may have opened since anybody looked, and only what is still to come is timed."""
 _CASCADES: Final = {CommandName.SUSPEND: SUSPEND, CommandName.RESUME: RESUME}
 
@@ -309,4 +311,5 @@ _DECIDE: Final[Mapping[CommandName, Decide]] = {
     CommandName.ROLLBACK: _rollback,
     CommandName.RETRY: _retry,
     CommandName.SET_CONTEXT: _set_context,
+    CommandName.MIGRATE: migrated,
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from kernel_runtime.problem import Problem, conflict, invalid, not_found
 
 from process_svc import wire
 from process_svc.domain import decisions, snapshots
+from process_svc.domain.life import refused, version_for
 from process_svc.domain.permissions import may_create
 from process_svc.domain.process import Process, Reference, Refusal
 from process_svc.domain.service import Service
@@ -33,7 +35,13 @@ def create(work: Work, command: Command, now: datetime) -> Result:
         return DONE
     process, status = made
     headers = {"etag": f'"{process.version}"', "location": f"/v1/processes/{process.pid}"}
-    return Answer(status, wire.pcb_json(process), headers)
+    warned = _warned(work, process)
+    if warned is None:
+        return Answer(status, wire.pcb_json(process), headers)
+    headers["deprecation"] = f"@{int(warned['at'].timestamp())}"
+    if warned["sunset"] is not None:
+        headers["sunset"] = format_datetime(warned["sunset"], usegmt=True)
+    return Answer(status, orjson.dumps({**wire.pcb(process), "deprecated": warned}, option=wire.UTC_Z), headers)
 
 
 def create_batch(work: Work, command: Command, now: datetime) -> Result:
@@ -45,7 +53,10 @@ def create_batch(work: Work, command: Command, now: datetime) -> Result:
         if isinstance(made, Problem):
             items.append({"status": made.status, "problem": made.as_dict()})
         else:
-            items.append({"status": made[1], "process": wire.pcb(made[0])})
+            item: dict[str, Any] = {"status": made[1], "process": wire.pcb(made[0])}
+            if (warned := _warned(work, made[0])) is not None:
+                item["deprecated"] = warned
+            items.append(item)
     return Answer(200, orjson.dumps({"items": items}, option=wire.UTC_Z))
 
 
@@ -60,7 +71,7 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
         key_hash = _fingerprint(body)
         if (taken := work.keys.get((tenant, body.key))) is not None:
             return _again(work.processes[taken], body.key, key_hash)
-    service = _service(work, tenant, body)
+    service = _service(work, tenant, body, now)
     if isinstance(service, Problem):
         return service
     if (wrong := _entity_problem(service, body)) is not None:
@@ -124,14 +135,35 @@ def _again(process: Process, key: str, key_hash: bytes) -> tuple[Process, int] |
     )
 
 
-def _service(work: Work, tenant: str, body: CreateProcess) -> Service | Problem:
-    latest = work.latest.get((tenant, body.service))
-    if latest is None:
+def _service(work: Work, tenant: str, body: CreateProcess, now: datetime) -> Service | Problem:
+    life = work.lives.get((tenant, body.service))
+    if life is None:
         return not_found("service", body.service)
-    version = body.service_version or latest
-    if version > latest:
+    version = body.service_version
+    if version is None:
+        key = body.key if body.key is not None or life.canary is None else str(work.memory.pids.peek())
+        version = life.current if key is None else version_for(life, body.service, key)
+    elif version > life.latest:
         return not_found("service", f"{body.service} in version {version}")
+    if (no := refused(life, body.service, version, now)) is not None:
+        return problem(no)
     return work.definition(tenant, body.service, version).service
+
+
+def _warned(work: Work, process: Process) -> dict[str, Any] | None:
+    """What is said with a new process of a deprecated version, as the members and headers of an answer."""
+    life = work.lives.get((process.tenant, process.service))
+    found = None if life is None else life.deprecated.get(process.service_version)
+    if life is None or found is None:
+        return None
+    until = "" if found.sunset is None else f" It takes no new processes from {found.sunset.isoformat()} on."
+    why = f" {found.reason}" if found.reason else ""
+    return {
+        "version": process.service_version,
+        "at": found.at,
+        "sunset": found.sunset,
+        "detail": f"Version {process.service_version} of {process.service} is deprecated.{until}{why}",
+    }
 
 
 def _entity_problem(service: Service, body: CreateProcess) -> Problem | None:

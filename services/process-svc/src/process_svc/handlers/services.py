@@ -8,12 +8,15 @@ import orjson
 from kernel_contracts.process import ServiceDefinition
 from kernel_contracts.vocabulary import Role
 from kernel_runtime.command import Answer, Command, Result
-from kernel_runtime.problem import Problem, invalid, pointer
+from kernel_runtime.problem import Problem, invalid, not_found, pointer
 
-from process_svc import catalog
-from process_svc.handlers.answers import forbidden
-from process_svc.handlers.bodies import Definitions
+from process_svc import catalog, wire
+from process_svc.domain.life import Life, changed
+from process_svc.domain.process import Refusal
+from process_svc.handlers.answers import forbidden, problem, utc
+from process_svc.handlers.bodies import Definitions, ServiceChange
 from process_svc.handlers.work import Work
+from process_svc.store.lives import LifeChange
 from process_svc.store.services import StoredService
 
 _DESIGNERS = frozenset({Role.ADMIN.value, Role.DESIGNER.value})
@@ -36,9 +39,9 @@ def define(work: Work, command: Command, now: datetime) -> Result:
     outcome = difference(texts, known)
     for name, (digest, text) in texts.items():
         before, definition = known[name], body.services[name]
-        if before is None or before.hash != digest:
+        if before is None or not _same(before, digest):
             new = StoredService(command.tenant, name, _version(before) + 1, digest, text)
-            work.define(new, definition.kind.value, definition.roles, command, now)
+            work.define(new, definition.kind.value, definition.roles, command, now, staged=body.staged)
     if body.single:
         last = work.definitions[command.tenant, next(iter(texts))]
         return Answer(201 if outcome["created"] else 200, orjson.dumps(told(last)), {"etag": f'"{last.version}"'})
@@ -67,9 +70,54 @@ def difference(
     outcome: dict[str, list[str]] = {"created": [], "changed": [], "unchanged": []}
     for name, (digest, _) in wanted.items():
         before = known.get(name)
-        kind = "created" if before is None else "unchanged" if before.hash == digest else "changed"
+        kind = "created" if before is None else "unchanged" if _same(before, digest) else "changed"
         outcome[kind].append(f"service/{name}")
     return outcome
+
+
+def _same(before: StoredService, digest: bytes) -> bool:
+    """Also where it was stored before definitions had all the members that they have now."""
+    return before.hash == digest or (
+        catalog.fingerprint(ServiceDefinition.model_validate_json(before.definition))[0] == digest
+    )
+
+
+def change(work: Work, command: Command, now: datetime) -> Result:
+    """Retires a service, deprecates a version, starts or ends a canary: 200 with the life of the service."""
+    body: ServiceChange = command.body
+    if not command.roles & _DESIGNERS:
+        return forbidden(f"{body.action} services")
+    key = (command.tenant, body.name)
+    life = work.lives.get(key)
+    if life is None:
+        return not_found("service", body.name)
+    after = changed(
+        life,
+        body.action,
+        now,
+        version=body.version,
+        share=body.share,
+        base=body.base,
+        sunset=utc(body.sunset),
+        reason=body.reason,
+    )
+    if isinstance(after, Refusal):
+        return problem(after)
+    said = body.model_dump(mode="json", exclude={"name", "action"}, exclude_none=True)
+    row = LifeChange(*key, after.number, now, command.by, body.action, orjson.dumps(said).decode())
+    work.live(key, after, row, command, now)
+    return Answer(200, orjson.dumps({"name": body.name, **life_told(after)}, option=wire.UTC_Z))
+
+
+def life_told(life: Life) -> dict[str, Any]:
+    """As the public face has it."""
+    canary = life.canary
+    return {
+        "latest": life.latest,
+        "current": life.current,
+        "retired_at": life.retired_at,
+        "canary": None if canary is None else {"version": canary.version, "share": canary.share},
+    }
 
 
 def told(stored: StoredService) -> dict[str, Any]:

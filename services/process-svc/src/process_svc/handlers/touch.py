@@ -10,6 +10,7 @@ from kernel_contracts.process import (
     CompleteProcess,
     CreateProcess,
     FailProcess,
+    MigrateProcess,
     PatchContext,
     ProcessCommand,
     ReleaseProcess,
@@ -33,6 +34,7 @@ from process_svc.handlers.bodies import (
     NewJob,
     ReleaseHold,
     ResolveIncident,
+    ServiceChange,
     Settle,
     Tick,
 )
@@ -51,12 +53,16 @@ class Touched:
     incidents: dict[int, int | None] = field(default_factory=dict)
     """id -> the version to go back to"""
     definitions: set[tuple[str, str]] = field(default_factory=set)
+    versions: set[tuple[str, str, int]] = field(default_factory=set)
+    """Of services, beyond the newest and the current one."""
     leases: set[int] = field(default_factory=set)
     """Processes whose lease is looked at."""
     beats: set[int] = field(default_factory=set)
     """Processes whose lease alone is touched: they are not locked."""
     holds: list[int] = field(default_factory=list)
     new_holds: int = 0
+    migrations: list[tuple[int, int]] = field(default_factory=list)
+    """(pid, the version of its service that it is to get)"""
     may_fail: int = 0
     """How many incidents there may be."""
     jobs: set[int] = field(default_factory=set)
@@ -123,6 +129,12 @@ def _wait(found: Touched, tenant: str, body: WaitProcess) -> None:
         found.whole.add(body.pid)
 
 
+def _migrate(found: Touched, tenant: str, body: MigrateProcess) -> None:
+    _changes_context(found, tenant, body)
+    if body.to < 2**31:
+        found.migrations.append((body.pid, body.to))
+
+
 def _rollback(found: Touched, tenant: str, body: RollbackProcess) -> None:
     found.pids.add(body.pid)
     found.snapshots.append((body.pid, body.version))
@@ -145,6 +157,13 @@ def _resolve(found: Touched, tenant: str, body: ResolveIncident) -> None:
 
 def _define(found: Touched, tenant: str, body: Definitions) -> None:
     found.definitions.update((tenant, name) for name in body.services)
+
+
+def _life(found: Touched, tenant: str, body: ServiceChange) -> None:
+    found.definitions.add((tenant, body.name))
+    if body.version is not None:
+        named = (body.version, body.base or body.version - 1)
+        found.versions.update((tenant, body.name, each) for each in named)
 
 
 def _new_job(found: Touched, tenant: str, body: NewJob) -> None:
@@ -186,6 +205,7 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     CreateProcess: _create,
     RollbackProcess: _rollback,
     WaitProcess: _wait,
+    MigrateProcess: _migrate,
     **dict.fromkeys((WakeProcess, RetryProcess, PatchContext), _changes_context),
     **dict.fromkeys((CompleteProcess, ReleaseProcess), _by_token),
     FailProcess: _fail,
@@ -197,6 +217,7 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     FollowUp: _follow_up,
     ResolveIncident: _resolve,
     Definitions: _define,
+    ServiceChange: _life,
     NewJob: _new_job,
     JobControl: _control,
     JobItem: _job_item,

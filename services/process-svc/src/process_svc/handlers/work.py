@@ -12,6 +12,7 @@ from kernel_runtime.problem import Problem
 
 from process_svc import catalog, wire
 from process_svc.domain import decisions, ledger
+from process_svc.domain.life import Life, published
 from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
@@ -23,12 +24,13 @@ from process_svc.handlers.leases import Leases
 from process_svc.handlers.touch import Touched, touched
 from process_svc.handlers.turns import Turns
 from process_svc.memory import Memory
-from process_svc.store import chains, follow_ups, holds, incidents
+from process_svc.store import chains, follow_ups, holds, incidents, lives
 from process_svc.store import processes as store
 from process_svc.store import services as service_store
 from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, TURN, FollowUp
 from process_svc.store.holds import Hold
 from process_svc.store.incidents import Incident
+from process_svc.store.lives import LifeChange
 from process_svc.store.processes import JournalRow
 from process_svc.store.services import StoredService
 
@@ -43,7 +45,8 @@ class Work:
         self.families = Families()
         self.outcomes: dict[int, Outcome | None] = {}
         self.keys: dict[tuple[str, str], int] = {}
-        self.latest: dict[tuple[str, str], int] = {}
+        self.lives: dict[tuple[str, str], Life] = {}
+        """Of services that are named or defined."""
         self.snapshots: dict[tuple[int, int], Snapshot] = {}
         self.broken: dict[int, int] = {}
         """pid -> the version of its first broken link; known for those that go back to a snapshot."""
@@ -53,16 +56,21 @@ class Work:
         self.taken: set[int] = set()
         """Ids of follow-ups that are this batch's to carry out."""
         self.definitions: dict[tuple[str, str], StoredService] = {}
+        self.texts: dict[tuple[str, str, int], str] = {}
+        """Definitions as they are told, of versions that are current or may become so."""
         self.jobs: JobWork | None = None
         """Where the batch has to do with bulk jobs."""
         self.holds: dict[int, Hold] = {}
         self.new_holds: list[Hold] = []
         self.released_holds: list[Hold] = []
         self._defined: list[tuple[StoredService, str, Sequence[str]]] = []
+        self._relived: dict[tuple[str, str], None] = {}
+        self._life_changes: list[LifeChange] = []
         self._defined_by: tuple[datetime, str] | None = None
         self._new: dict[int, None] = {}
         self._changed: dict[int, None] = {}
         self._new_context: dict[int, None] = {}
+        self._new_kind: dict[int, None] = {}
         self._journal: list[JournalRow] = []
         self._snapshots: list[tuple[int, int, datetime, str, bytes, bytes]] = []
         self._opened: dict[int, Incident] = {}
@@ -96,7 +104,7 @@ class Work:
             broken = await chains.first_broken(connection, sorted({pid for pid, _ in found.snapshots}))
             self.broken = {each["pid"]: each["version"] for each in broken}
         if found.definitions:
-            self.definitions = await service_store.lock_latest(connection, found.definitions)
+            await self._lock_definitions(connection, found)
         if found.holds:
             self.holds = await holds.lock(connection, found.holds)
         if found.new_holds:
@@ -107,10 +115,11 @@ class Work:
         wanted = {(each.tenant, each.service, each.service_version) for each in processes.values()}
         for pid, family in self.families.of.items():
             wanted.update((processes[pid].tenant, *service) for service in family.alive)
-        wanted.update((tenant, name, version) for (tenant, name), version in self.latest.items())
+        for pid, version in found.migrations:
+            if (process := processes.get(pid)) is not None:
+                wanted.add((process.tenant, process.service, version))
         for tenant, body in found.creates:
-            if body.service_version is not None and body.service_version <= self.latest.get((tenant, body.service), 0):
-                wanted.add((tenant, body.service, body.service_version))
+            wanted.update((tenant, body.service, version) for version in self.candidates(tenant, body))
         if missing := self.memory.catalog.missing(wanted):
             self.memory.catalog.keep(await service_store.versions(connection, missing))
         if self.memory.catalog.governs:
@@ -137,7 +146,7 @@ class Work:
     async def _prepare_creates(self, connection: Connection, found: Touched) -> None:
         await self.memory.pids.have(connection, len(found.creates))
         names = {(tenant, body.service) for tenant, body in found.creates}
-        self.latest = await service_store.latest(connection, names)
+        self.lives = await lives.found(connection, names)
         keyed = {(tenant, body.key) for tenant, body in found.creates if body.key is not None}
         if keyed:
             self.keys = await store.by_keys(connection, keyed)
@@ -161,13 +170,29 @@ class Work:
         if open_ones := [each.incident for each in self.processes.values() if each.incident is not None]:
             self.incidents |= await incidents.found(connection, open_ones)
 
+    async def _lock_definitions(self, connection: Connection, found: Touched) -> None:
+        """The newest versions, the current ones, and what they may become."""
+        self.definitions = await service_store.lock_latest(connection, found.definitions)
+        self.lives |= await lives.found(connection, found.definitions)
+        wanted = {(*key, version) for key in self.definitions for version in self.lives[key].candidates}
+        wanted.update(each for each in found.versions if (life := self.lives.get(each[:2])) and each[2] <= life.latest)
+        for each in await service_store.versions(connection, sorted(wanted)):
+            self.texts[each.tenant, each.name, each.version] = each.definition
+
     def _wanted(self, creates: Iterable[tuple[str, CreateProcess]]) -> Iterable[tuple[str, Service, Entity | None]]:
         """The services that these name, where there are such."""
         for tenant, body in creates:
-            latest = self.latest.get((tenant, body.service), 0)
-            version = body.service_version or latest
-            if 1 <= version <= latest:
+            for version in self.candidates(tenant, body):
                 yield tenant, self.definition(tenant, body.service, version).service, body.entity
+
+    def candidates(self, tenant: str, body: CreateProcess) -> Sequence[int]:
+        """The versions that this may start, where there are such."""
+        life = self.lives.get((tenant, body.service))
+        if life is None:
+            return ()
+        if body.service_version is None:
+            return life.candidates
+        return (body.service_version,) if body.service_version <= life.latest else ()
 
     # While it is decided
 
@@ -202,6 +227,8 @@ class Work:
             assert after.context is not None
             self._snapshots.append((pid, after.context_version, now, after.context, after.context_hash, previous))
             self._new_context[pid] = None
+        if change.kind:
+            self._new_kind[pid] = None
         if before is not None and (before.state is RUNNING or after.state is RUNNING):
             self.leases.follow(before, self.entry(before).service.kind, after, self.entry(after), now)
         self.processes[pid] = after
@@ -289,13 +316,32 @@ class Work:
         if (opened := decisions.admit(self.processes[pid], self.outcomes, now)) is not None:
             self.apply(opened, command, now)
 
-    def define(self, new: StoredService, kind: str, roles: Sequence[str], command: Command, now: datetime) -> None:
-        self.definitions[new.tenant, new.name] = new
+    def define(
+        self, new: StoredService, kind: str, roles: Sequence[str], command: Command, now: datetime, *, staged: bool
+    ) -> None:
+        """One more version."""
+        key = (new.tenant, new.name)
+        before = self.lives.get(key)
+        self.definitions[key] = new
         self._defined.append((new, kind, roles))
         self._defined_by = (now, command.by)
-        self.messages.append(
-            wire.service_published(new.tenant, new.name, new.version, new.definition, at=now, cause=command.cause)
-        )
+        self.lives[key] = life = Life(new.version) if before is None else published(before, staged=staged)
+        if before is not None and life.pinned != before.pinned:
+            self._relived[key] = None
+        self.texts[*key, new.version] = new.definition
+        self._publish(key, command, now)
+
+    def live(self, key: tuple[str, str], life: Life, change: LifeChange, command: Command, now: datetime) -> None:
+        self.lives[key] = life
+        self._relived[key] = None
+        self._life_changes.append(change)
+        self._publish(key, command, now)
+
+    def _publish(self, key: tuple[str, str], command: Command, now: datetime) -> None:
+        """Tells the service as new processes get it from now on."""
+        life = self.lives[key]
+        text = self.texts[*key, life.current]
+        self.messages.append(wire.service_published(*key, life, text, at=now, cause=command.cause))
 
     def conclude(self, now: datetime) -> None:
         """The time of the batch is that of its rows."""
@@ -318,6 +364,8 @@ class Work:
         )
         if self._new_context:
             await searched.save(self.memory, connection, processes, new, self._new_context)
+        if self._new_kind:
+            await store.change_kind(connection, [processes[pid] for pid in self._new_kind if pid not in new])
         await store.write_journal(connection, self._journal)
         await store.write_snapshots(connection, self._snapshots)
         if self.turns is not None:
@@ -338,6 +386,9 @@ class Work:
             await searched.define(connection, [service for service, _, _ in self._defined])
         if self.new_holds or self.released_holds:
             await holds.save(connection, self.new_holds, self.released_holds)
+        if self._relived:
+            changed = [(key, self.lives[key]) for key in self._relived]
+            await lives.change(connection, changed, self._life_changes)
         if self.jobs is not None:
             await self.jobs.save(connection)
 

@@ -14,6 +14,7 @@ from process_svc.http import (
     incidents,
     jobs,
     ledger,
+    migrations,
     operators,
     reads,
     services,
@@ -25,6 +26,7 @@ from process_svc.settings import Settings
 def routes(database: Database, pipeline: Pipeline, desk: Desk, settings: Settings) -> list[BaseRoute]:
     return [
         *services.routes(database, pipeline),
+        *migrations.routes(database),
         *commands.routes(pipeline),
         *reads.routes(database, settings.tree_limit),
         *entities.routes(database),

@@ -28,6 +28,7 @@ def _update(kind: str, columns: Iterable[str]) -> str:
 
 
 _MOVE = _update("process_move_2", [*rows.MOVING, *rows.COMPUTED])
+_CHANGE_KIND = _update("process_kind", rows.KIND)
 _SET_CONTEXT = _update("process_context", rows.CONTEXT)
 
 
@@ -126,6 +127,10 @@ async def update(
         await connection.execute(_MOVE, [rows.moved(process, now) for process in processes])
     if new_context:
         await connection.execute(_SET_CONTEXT, [rows.with_context(process) for process in new_context])
+
+
+async def change_kind(connection: Connection, processes: Sequence[Process]) -> None:
+    await connection.execute(_CHANGE_KIND, [rows.with_kind(process) for process in processes])
 
 
 async def write_journal(connection: Connection, entries: Sequence[JournalRow]) -> None:

@@ -10,6 +10,9 @@ from kernel_contracts.vocabulary import AfterMode, AfterOn, EntityAccess, OnTime
 
 from process_svc.domain.process import INLINE, Process, Reference, Waiting, wake_at
 
+KIND = ("service_version", "queue", "expected_duration", "due")
+"""Of FIXED, what a migration changes after all, in the order of the type `process_kind`."""
+
 FIXED = (
     "pid",
     "tenant",
@@ -78,6 +81,7 @@ def select(whole: str) -> str:
 _fixed = attrgetter(*FIXED)
 _moving = attrgetter(*MOVING)
 _context = attrgetter(*CONTEXT)
+_kind = attrgetter(*KIND)
 
 
 def inserted(process: Process, now: datetime) -> tuple[Any, ...]:
@@ -95,6 +99,11 @@ def moved(process: Process, now: datetime) -> tuple[Any, ...]:
 def with_context(process: Process) -> tuple[Any, ...]:
     """pid, then in the order CONTEXT."""
     return (process.pid, *_context(process))
+
+
+def with_kind(process: Process) -> tuple[Any, ...]:
+    """pid, then in the order KIND."""
+    return (process.pid, *_kind(process))
 
 
 def _computed(process: Process, now: datetime) -> tuple[str | None, datetime | None]:

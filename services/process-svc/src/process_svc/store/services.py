@@ -21,18 +21,6 @@ Name = tuple[str, str]
 """(tenant, name)"""
 
 
-async def latest(connection: Connection, names: Iterable[Name]) -> dict[Name, int]:
-    """The newest version of each that exists."""
-    wanted = sorted(set(names))
-    found = await connection.fetch(
-        "SELECT tenant, name, latest FROM service JOIN unnest($1::text[], $2::text[]) AS wanted (tenant, name)"
-        " USING (tenant, name)",
-        [tenant for tenant, _ in wanted],
-        [name for _, name in wanted],
-    )
-    return {(row["tenant"], row["name"]): row["latest"] for row in found}
-
-
 async def versions(connection: Connection, wanted: Sequence[tuple[str, str, int]]) -> list[StoredService]:
     found = await connection.fetch(
         "SELECT tenant, name, version, hash, definition FROM service_version"
