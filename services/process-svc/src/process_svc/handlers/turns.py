@@ -7,7 +7,7 @@ is drawn while the line is locked, so that who comes later has the higher one. W
 from collections.abc import Callable, Iterable
 
 from kernel_contracts.process import Entity
-from kernel_contracts.vocabulary import PerEntity, ProcessState
+from kernel_contracts.vocabulary import PerEntity
 from kernel_runtime.database import Connection
 
 from process_svc.domain.process import Process
@@ -36,11 +36,8 @@ class Turns:
         processes: dict[int, Process],
         service_of: Callable[[Process], Service],
         creates: Iterable[tuple[str, Service, Entity | None]],
-        moves: Iterable[tuple[Process, Service]] = (),
     ) -> "Turns | None":
         """The lines of `processes`, locked already, and of what is to be created; None where no service cares.
-
-        `moves`: processes that may go on as another version of their service.
 
         Sets `ahead` of the processes.
         """
@@ -54,11 +51,10 @@ class Turns:
             for tenant, service, entity in creates
             if (scope := _scope(tenant, service, None if entity is None else (entity.type, entity.id))) is not None
         ]
-        to = [scope for each, service in moves if (scope := _scope(each.tenant, service, _subject(each))) is not None]
-        if not standing and not new and not to:
+        if not standing and not new:
             return None
         made = Turns(processes)
-        made._lines = await entities.lock(connection, {*standing.values(), *new, *to}, standing)
+        made._lines = await entities.lock(connection, {*standing.values(), *new}, standing)
         if new:
             made._fresh = await next_numbers(connection, "pid", len(new))
         for pid, scope in standing.items():
@@ -75,25 +71,12 @@ class Turns:
         scope = None if entity is None else _scope(tenant, service, (entity.type, entity.id))
         return None if scope is None else self._lines[scope]
 
-    def in_the_way(self, process: Process, before: Service, after: Service) -> int | None:
-        """Who keeps `process` from going on as another version: it can't push in, nor may there be more than `after` allows."""
-        scope = _scope(process.tenant, after, _subject(process))
-        if scope is None or before.per_entity is after.per_entity:
-            return None
-        line = self._lines[scope]
-        if process.pid in line:
-            return process.ahead
-        return line[-1] if line else None
-
     def pid(self) -> int:
         """For a process that is to enter a line."""
         return self._fresh.pop()
 
     def enter(self, process: Process, service: Service) -> bool:
-        """A new process, one that was brought back from its end, or one that another version of its service made stand here.
-
-        Whether it is the first, but was told that it is not.
-        """
+        """A new process, or one that was brought back from its end. Whether it is the first, but was told that it is not."""
         scope = _scope(process.tenant, service, _subject(process))
         if scope is None:
             return False
@@ -117,11 +100,8 @@ class Turns:
         del line[place]
         if self._new.pop(pid, None) is None:
             self._gone[pid] = scope
-        if process.state is ProcessState.TERMINATED:
-            self._ended.setdefault(scope, []).append(pid)
-        else:
-            self._is_behind(pid, None)
-        for each in self._ended.get(scope, ()):
+        self._ended.setdefault(scope, []).append(pid)
+        for each in self._ended[scope]:
             self._is_behind(each, line[-1] if line else None)
         if place < len(line):
             self._is_behind(line[place], line[place - 1] if place else None)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import orjson
 from kernel_contracts.process import CreateProcess, Entity
-from kernel_contracts.vocabulary import Outcome, PerEntity
+from kernel_contracts.vocabulary import Outcome
 from kernel_runtime.command import Cause, Command, Message
 from kernel_runtime.database import Connection
 from kernel_runtime.problem import Problem
@@ -284,19 +284,12 @@ class Work:
             self.follow(ADMIT, process.pid, cause)
 
     def _take_turn(self, turns: Turns, before: Process | None, after: Process, cause: Cause) -> None:
-        """It enters its line, or leaves it: by its beginning or end, or as another version of its service cares or does not."""
         service = self.entry(after).service
-        earlier = service if before is None else self.entry(before).service
-        stood = before is not None and before.state is not TERMINATED and earlier.per_entity is not PerEntity.PARALLEL
-        stands = after.state is not TERMINATED and service.per_entity is not PerEntity.PARALLEL
-        if stands and not stood:
-            if turns.enter(after, service):
+        if after.state is not TERMINATED:
+            if (before is None or before.state is TERMINATED) and turns.enter(after, service):
                 self.follow(TURN, after.pid, cause)
-        elif stood and not stands:
-            if (following := turns.leave(after, earlier)) is not None:
-                self.follow(TURN, following, cause)
-            if after.state is NEW:
-                self.follow(TURN, after.pid, cause)
+        elif (following := turns.leave(after, service)) is not None:
+            self.follow(TURN, following, cause)
 
     def follow(self, kind: str, pid: int, cause: Cause, position: int = 0) -> None:
         """To be carried out for the relatives of `pid` after this batch; once for all that has happened in it."""
