@@ -257,3 +257,18 @@ async def test_all_processes_of_an_entity_in_one_view(kernel: Lane) -> None:
     assert ([each["pid"] for each in rest["ended"]["items"]], rest["ended"]["next"]) == ([ended[0]["pid"]], None)
     nothing = await seen(kernel, "invoice", "none")
     assert (nothing["alive"], nothing["roles"], nothing["states"]["READY"]) == ([], {}, 0)
+
+
+async def test_another_version_of_the_service_keeps_the_line(kernel: Lane) -> None:
+    await kernel.define("bill", entity_type="invoice", per_entity="serialise")
+    first, second = [await kernel.create("bill", entity=INVOICE) for _ in range(2)]
+    await kernel.define("bill", entity_type="invoice", per_entity="serialise", priority=60)
+    await kernel.define("bill", entity_type="invoice", per_entity="reject")
+    assert (await kernel.ask("migrate", first["pid"], to=3)).status == 409
+    for each in (second, first):
+        assert (await kernel.ask("migrate", each["pid"], to=2))["service_version"] == 2
+    assert (await kernel.create("bill", entity=INVOICE)).status == 409
+    await kernel.ask("cancel", first["pid"])
+    assert (await kernel.read(second["pid"]))["state"] == "READY"
+    await kernel.settle()
+    assert await kernel.breaches() == {}
