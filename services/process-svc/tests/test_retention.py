@@ -27,7 +27,7 @@ async def filled(kernel: Lane) -> None:
 
 
 async def test_a_partition_is_dropped_as_a_whole_and_what_is_left_says_so(kernel: Lane) -> None:
-    await kernel.define()
+    await kernel.define(indexed=["name"])
     pid = await ended(kernel, key="k", entity={"type": "permit", "id": "7"})
     cancelled = (await kernel.create())["pid"]
     await kernel.ask("cancel", cancelled)
@@ -57,6 +57,8 @@ async def test_a_partition_is_dropped_as_a_whole_and_what_is_left_says_so(kernel
     assert (first["processes"], first["rows"], first["first_pid"], first["last_pid"]) == (2, 7, pid, cancelled)
     assert (first["signed"], first["cleared"], len(others)) == (True, 1_000_000, 4)
     assert await kernel.breaches() == {}
+    async with kernel.database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM process_attribute") == 0
     assert (await kernel.http.post("/v1/verify")).json()["ok"]
     later = await ended(kernel)
     assert later > 1_000_000

@@ -138,7 +138,7 @@ async def record(
 
 
 async def clear(connection: Connection, many: int = 2_000) -> bool:
-    """Takes contexts and outputs off the next processes whose history was dropped; whether there may be more."""
+    """Takes context, what is indexed of it, and output off the next processes without a history; whether there may be more."""
     row = await connection.fetchrow(
         "SELECT lower, upper, cleared FROM journal_part WHERE dropped_at IS NOT NULL AND cleared < upper ORDER BY lower LIMIT 1"
         " FOR UPDATE"
@@ -147,7 +147,8 @@ async def clear(connection: Connection, many: int = 2_000) -> bool:
         return False
     last = await connection.fetchval(
         "WITH part AS (SELECT pid FROM process WHERE pid >= $1 AND pid < $2 ORDER BY pid LIMIT $3 FOR UPDATE), gone AS ("
-        " UPDATE process SET context = $4, output = NULL FROM part WHERE process.pid = part.pid RETURNING process.pid)"
+        " UPDATE process SET context = $4, output = NULL FROM part WHERE process.pid = part.pid RETURNING process.pid),"
+        " index AS (DELETE FROM process_attribute USING part WHERE process_attribute.pid = part.pid)"
         " SELECT max(pid) FROM gone",
         row["cleared"],
         row["upper"],
