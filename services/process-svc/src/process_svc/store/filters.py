@@ -65,10 +65,10 @@ def in_states(states: Sequence[str]) -> str:
 
 _TEXTS: Final[Mapping[str, str]] = {name: name for name in ("service", "operator", "assigned", "queue", "key")}
 _ENTITY: Final[Mapping[str, tuple[str, str]]] = {
-    "entity_type": ("entity_type = ANY({}::text[])", "type = ANY({}::text[])"),
-    "entity_id": ("entity_id = ANY({}::text[])", "id = ANY({}::text[])"),
+    "entity_type": ("entity_type", "type"),
+    "entity_id": ("entity_id", "id"),
 }
-"""As the subject, and as a further reference."""
+"""The column of the subject, and that of a further reference."""
 _NUMBERS: Final[Mapping[str, str]] = {
     "pid": "pid = ANY({}::bigint[])",
     "parent": "parent = ANY({}::bigint[])",
@@ -151,17 +151,20 @@ def parsed(given: Iterable[tuple[str, str]], tenant: str, where: str = "/query")
 
 
 def _about(found: Filter, entity: Mapping[str, list[str]]) -> None:
-    """Any reference counts. Each branch has an index of its own; the array is made once."""
+    """Any reference counts: the subject, by an index in the order of pid, or another."""
     if not entity:
         return
-    own, other = (" AND ".join(_ENTITY[name][place] for name in entity) for place in (0, 1))
-    values = list(entity.values())
-    found.add(
-        f"({own} OR pid = ANY (ARRAY(SELECT pid FROM entity_reference WHERE tenant = {{}} AND {other})))",
-        *values,
-        found.tenant,
-        *values,
+    given = {name: found.value(values[0] if len(values) == 1 else values) for name, values in entity.items()}
+    own, other = (
+        " AND ".join(
+            f"{_ENTITY[name][place]} = {value if len(entity[name]) == 1 else f'ANY({value}::text[])'}"
+            for name, value in given.items()
+        )
+        for place in (0, 1)
     )
+    tenant = found.value(found.tenant)
+    rest = f"({own}) IS NOT TRUE AND pid = ANY (ARRAY(SELECT pid FROM entity_reference WHERE tenant = {tenant} AND {other}))"
+    found.either.append((own, rest))
 
 
 def _states(name: str, by_name: Mapping[str, list[str]], where: str) -> list[str]:
