@@ -20,11 +20,11 @@ class QueueLimits(Command):
 class QueueAgeing(Command):
     """Of the policy `sjf`: a second of expected length stands back as long as `factor` seconds of waiting.
 
-    Never longer than `bound`: nothing is passed by what became READY more than that after it.
+    Never longer than `bound`, which long ones come near to: nothing is passed by what became READY more than that after it.
     """
 
     factor: Annotated[float, Field(ge=0, le=1e6)] = 480.0
-    bound: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3650))] = timedelta(days=4)
+    bound: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3650))] = timedelta(days=5)
 
 
 class QueueDefinition(Command):

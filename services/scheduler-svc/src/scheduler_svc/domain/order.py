@@ -43,11 +43,19 @@ class Orderable(Protocol):
 class Ageing:
     """Of `sjf`: a second of expected length stands back as long as `factor` seconds of waiting, but never longer than `bound`.
 
-    Nothing is passed by what became READY more than `bound` seconds after it.
+    So it is up to half of the bound; what is longer comes ever nearer to the bound, so of two long ones the shorter still goes
+    first. Nothing is passed by what became READY more than `bound` seconds after it.
     """
 
     factor: float = 480.0
-    bound: float = 4 * 86_400.0
+    bound: float = 5 * 86_400.0
+
+    def back(self, length: float) -> float:
+        """The seconds by which an expected length, weighted already, puts an item back in line."""
+        wanted, half = self.factor * length, self.bound / 2
+        if wanted <= half:
+            return wanted
+        return half + half * (wanted - half) / wanted
 
 
 STANDARD: Final = Ageing()
@@ -83,11 +91,10 @@ def by_slack(item: Orderable) -> Key:
 
 def by_length(ageing: Ageing) -> Callable[[Orderable], Key]:
     """`sjf`: shortest expected duration first, weighted by priority, aged; then age, pid."""
-    factor, bound = ageing.factor, ageing.bound
 
     def key(item: Orderable) -> Key:
-        length = factor * (PRIOR if item.expected is None else item.expected) / weight_of(item.priority)
-        return (item.ready_at.timestamp() + min(length, bound), item.ready_at, item.pid)
+        length = (PRIOR if item.expected is None else item.expected) / weight_of(item.priority)
+        return (item.ready_at.timestamp() + ageing.back(length), item.ready_at, item.pid)
 
     return key
 
@@ -131,5 +138,5 @@ def factors(item: Orderable, policy: QueuePolicy, ageing: Ageing, now: datetime)
         return (Factor("share", -item.tag),)
     length = ageing.factor * expected
     weighted = length / weight_of(item.priority)
-    bounded = min(weighted, ageing.bound)
+    bounded = ageing.back(expected / weight_of(item.priority))
     return age, Factor("length", -length), Factor("weight", length - weighted), Factor("bound", weighted - bounded)

@@ -12,8 +12,8 @@ from scheduler_svc.domain.order import Ageing
 from scheduler_svc.domain.queues import Item
 from scheduler_svc.simulation.world import QUEUE, TENANT, Unit, World, at
 
-SETTINGS = QueueSettings(TENANT, QUEUE, 1, QueuePolicy.SJF, ageing=Ageing(1.5, 86_400.0), backfill=True)
-"""A second of a job's estimate stands back for a second and a half of waiting: jobs are as long as their waits."""
+SETTINGS = QueueSettings(TENANT, QUEUE, 1, QueuePolicy.SJF, ageing=Ageing(2.0, 1.5 * 86_400.0), backfill=True)
+"""A second of a job's estimate stands back for two of waiting: jobs are about as long as their waits."""
 POOL = Need("processor")
 
 

@@ -20,9 +20,11 @@ from scheduler_svc.domain.waits import merge, quantile
 from scheduler_svc.store import queues
 from scheduler_svc.store.planner import item_from, resource_from
 
+_WANTED = f"$4::float8 * coalesce({{0}}.expected_duration, {PRIOR}) / 2.0::float8 ^ (({{0}}.priority - 50)::float8 / {DOUBLING})"
+_HALF = "$5::float8 / 2"
 _LENGTH = (
-    f"(extract(epoch FROM {{0}}.ready_at)::float8 + least($4::float8 * coalesce({{0}}.expected_duration, {PRIOR})"
-    f" / 2.0::float8 ^ (({{0}}.priority - 50)::float8 / {DOUBLING}), $5::float8), {{0}}.ready_at, {{0}}.pid)"
+    f"(extract(epoch FROM {{0}}.ready_at)::float8 + CASE WHEN {_WANTED} <= {_HALF} THEN {_WANTED}"
+    f" ELSE {_HALF} + {_HALF} * ({_WANTED} - {_HALF}) / ({_WANTED}) END, {{0}}.ready_at, {{0}}.pid)"
 )
 _ORDERS = {
     QueuePolicy.PRIORITY: "(-{0}.priority, {0}.ready_at, {0}.pid)",
