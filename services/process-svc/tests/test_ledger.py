@@ -164,3 +164,9 @@ async def test_checkpoints_cover_what_changed_and_follow_each_other(kernel: Lane
     assert (await kernel.http.get("/v1/checkpoints/3")).status_code == 404
     assert (await verify(kernel, pid))["checkpoint"] == 1
     assert await kernel.breaches() == {}
+    await kernel.execute("DELETE FROM checkpoint WHERE number = 2")
+    await kernel.create()
+    await aged(kernel)
+    await keeping.attempt(keeping.checkpoints)
+    assert [each["number"] for each in (await kernel.http.get("/v1/checkpoints")).json()["items"]] == [1, 3]
+    assert "checkpoints_are_chained" in await kernel.breaches()

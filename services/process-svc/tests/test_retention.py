@@ -102,6 +102,18 @@ async def test_a_hold_keeps_it(kernel: Lane, kind: str) -> None:
     assert (await verify(kernel, pid))["rows"] == 0
 
 
+async def test_tables_that_were_meddled_with_stop_nothing(kernel: Lane) -> None:
+    await kernel.define()
+    await ended(kernel)
+    await filled(kernel)
+    keeping = await keeper(kernel, retention="PT0S")
+    await kernel.execute("DROP TABLE journal_0")
+    for step in (keeping.make_ahead, keeping.checkpoints, keeping.look, keeping.clear_all):
+        await keeping.attempt(step)
+    assert "partitions_are_as_recorded" in await kernel.breaches()
+    assert (await kernel.create())["pid"] > 1_000_000
+
+
 async def test_what_lives_keeps_it(kernel: Lane) -> None:
     await kernel.define()
     pid = await ended(kernel)

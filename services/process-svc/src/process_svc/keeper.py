@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import orjson
 import structlog
-from kernel_runtime.database import Database
+from kernel_runtime.database import Database, is_away
 from kernel_runtime.lease import Lease
 
 from process_svc import wire
@@ -38,6 +38,7 @@ class Keeper:
         self._keep = settings.retention
         self._every = settings.checkpoint_every
         self._file = settings.checkpoint_file
+        self._looked = float("-inf")
 
     async def run(self, _: int) -> None:
         """Forever, while the lease is held."""
@@ -46,17 +47,33 @@ class Keeper:
                 "checkpoint.no_key", hint="KERNEL_CHECKPOINT_KEY is empty: a cut tail of the journal won't show"
             )
         await self.catch_up()
-        looked = float("-inf")
         while True:
-            await self.make_ahead()
-            while await self.checkpoint():
-                pass
-            if self._keep is not None and time.monotonic() - looked > LOOK:
-                looked = time.monotonic()
-                await self.retain(self._keep)
-            while await self.clear():
-                pass
+            for step in (self.make_ahead, self.checkpoints, self.look, self.clear_all):
+                await self.attempt(step)
             await asyncio.sleep(self._every)
+
+    async def attempt(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Tables that somebody has meddled with are no reason to stop serving: it is said, and the rest goes on."""
+        try:
+            await step()
+        except asyncpg.PostgresError as error:
+            if is_away(error):
+                raise
+            log.error("ledger.failed", step=step.__name__, error=f"{type(error).__name__}: {error}")
+
+    async def checkpoints(self) -> None:
+        while await self.checkpoint():
+            pass
+
+    async def look(self) -> None:
+        """For partitions to drop, every now and then."""
+        if self._keep is not None and time.monotonic() - self._looked > LOOK:
+            self._looked = time.monotonic()
+            await self.retain(self._keep)
+
+    async def clear_all(self) -> None:
+        while await self.clear():
+            pass
 
     async def catch_up(self) -> None:
         """Adds to the file what is missing at its end: another replica signed it, or died before it was written down."""
@@ -124,7 +141,7 @@ class Keeper:
             log.info("checkpoint.signed", tenant=each.tenant, number=each.number, hash=each.hash.hex())
         if new and self._file is not None:
             await asyncio.to_thread(append, self._file, new)
-        return more
+        return more and bool(new)
 
 
 def in_file(file: Path) -> dict[str, int]:

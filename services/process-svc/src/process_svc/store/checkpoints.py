@@ -48,7 +48,8 @@ WITH heads AS MATERIALIZED (
     FROM journal JOIN process USING (pid)
     WHERE journal.at > $1 AND journal.at <= $2 AND journal.hash IS NOT NULL ORDER BY journal.pid, journal.version DESC),
 known AS (
-    SELECT each_one.tenant, coalesce(newest.number, 0) + 1 AS number, newest.hash AS previous
+    SELECT each_one.tenant, newest.hash AS previous, greatest(newest.number, 0,
+        (SELECT max(number) FROM checkpoint_head WHERE checkpoint_head.tenant = each_one.tenant)) + 1 AS number
     FROM (SELECT DISTINCT tenant FROM heads) each_one
     LEFT JOIN LATERAL (SELECT number, hash FROM checkpoint WHERE checkpoint.tenant = each_one.tenant
         ORDER BY number DESC LIMIT 1) newest ON true),
@@ -70,7 +71,10 @@ async def collect(connection: Connection) -> tuple[datetime, list[Due], bool]:
     )
     upto = await connection.fetchval(_SETTLED)
     part = await connection.fetchval(
-        "SELECT at FROM journal WHERE at > $1 AND at <= $2 ORDER BY at LIMIT 1 OFFSET $3", since, upto, LARGEST
+        "SELECT at FROM journal WHERE at > $1 AND at <= $2 AND hash IS NOT NULL ORDER BY at LIMIT 1 OFFSET $3",
+        since,
+        upto,
+        LARGEST,
     )
     if part is not None:
         upto = part

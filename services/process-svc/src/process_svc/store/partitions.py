@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from kernel_runtime.database import Connection
+from kernel_runtime.problem import ProblemError
 
 from process_svc.store import filters, holds
 from process_svc.store.checkpoints import DIGEST
@@ -82,7 +83,10 @@ async def _held(connection: Connection, lower: int, upper: int) -> bool:
             if lower <= hold.pid < upper:
                 return True
             continue
-        found = filters.parsed(filters.pairs(hold.members), hold.tenant)
+        try:
+            found = filters.parsed(filters.pairs(hold.members), hold.tenant)
+        except ProblemError:  # of an older version: what it meant is not known, so all is kept
+            return True
         found.add("pid >= {} AND pid < {}", lower, upper)
         if await connection.fetchval(
             f"SELECT EXISTS (SELECT FROM process WHERE {found.where})", *found.values, timeout=LONG
