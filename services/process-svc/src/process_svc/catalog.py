@@ -12,10 +12,12 @@ import orjson
 from kernel_contracts.process import Demand, Requirement, ServiceDefinition, Skill, Timeouts
 from kernel_contracts.resource import ENTITY_TYPE, OPERATOR_TYPE, entity_lock
 from kernel_contracts.vocabulary import EntityAccess, Hold, PerEntity, ServiceKind
+from kernel_runtime.expressions.template import Compute, errors
 from kernel_runtime.problem import Problem, invalid, pointer
 
 from process_svc.domain.process import Process
 from process_svc.domain.service import Retrying, Service
+from process_svc.expr import LANGUAGE, computed
 from process_svc.store.services import StoredService
 
 KEPT = 5_000
@@ -30,6 +32,9 @@ class Entry:
     """The compiled form, or None."""
     input_schema: Any
     """The compiled schema of the context that it starts with, or None."""
+    input: Compute | None
+    output: Compute | None
+    """What they compute of a scope; see `handlers.mappings`."""
     demands: bytes
     """JSON of the demands of a process without an operator of its own and without an exclusive entity."""
 
@@ -37,6 +42,10 @@ class Entry:
 class Catalog:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str, int], Entry] = {}
+        self.maps = False
+        """Whether any that was ever here maps its output."""
+        self.limits = False
+        """Whether any that was ever here has a time by which somebody must begin."""
         self.governs = False
         """Whether any that was ever here says something of processes on one entity."""
         self.indexes = False
@@ -55,6 +64,8 @@ class Catalog:
                 definition = ServiceDefinition.model_validate_json(each.definition)
                 self._entries[key] = compiled(each.name, each.version, definition)
                 self.indexes |= bool(definition.indexed)
+                self.maps |= bool(definition.output)
+                self.limits |= timeouts(definition).start is not None
                 self.governs |= definition.per_entity is not PerEntity.PARALLEL
 
     def find(self, tenant: str, name: str, version: int) -> Entry | None:
@@ -93,7 +104,15 @@ def compiled(name: str, version: int, definition: ServiceDefinition) -> Entry:
     )
     form = None if definition.form is None else _validator(definition.form)
     start = None if definition.input_schema is None else _validator(definition.input_schema)
-    return Entry(service, definition, form, start, orjson.dumps(_demands(definition, None)))
+    return Entry(
+        service,
+        definition,
+        form,
+        start,
+        computed(definition.input) if definition.input else None,
+        computed(definition.output) if definition.output else None,
+        orjson.dumps(_demands(definition, None)),
+    )
 
 
 def timeouts(definition: ServiceDefinition) -> Timeouts:
@@ -201,6 +220,13 @@ def check(definition: ServiceDefinition) -> Problem | None:
     long = [(where, "is longer than a hundred years") for where, each in durations.items() if each and each > LONGEST]
     if long:
         return invalid(f"{long[0][0]} {long[0][1]}.", long)
+    wrong = [
+        (error.pointer, f"line {error.line}, column {error.column}: {error.detail}" if error.line else error.detail)
+        for name in ("input", "output")
+        for error in errors(LANGUAGE, getattr(definition, name), f"/{name}")
+    ]
+    if wrong:
+        return invalid(f"{wrong[0][0]}: {wrong[0][1]}", wrong)
     return _check_schema("form", definition.form) or _check_schema("input_schema", definition.input_schema)
 
 
@@ -221,16 +247,16 @@ def check_output(entry: Entry, output: Any) -> Problem | None:
     """Whether `output` fits the form; each finding with its pointer."""
     if entry.form is None or entry.form.is_valid(output):
         return None
-    errors = _errors(entry.form, output, "/output")
-    return invalid(f"The output doesn't fit the form of {entry.service.name}: {errors[0][1]}", errors)
+    wrong = _errors(entry.form, output, "/output")
+    return invalid(f"The output doesn't fit the form of {entry.service.name}: {wrong[0][1]}", wrong)
 
 
 def check_start(entry: Entry, context: Any) -> Problem | None:
     """Whether a process may start with `context`; each finding with its pointer."""
     if entry.input_schema is None or entry.input_schema.is_valid(context):
         return None
-    errors = _errors(entry.input_schema, context, "/context")
-    return invalid(f"The context doesn't fit the input_schema of {entry.service.name}: {errors[0][1]}", errors)
+    wrong = _errors(entry.input_schema, context, "/context")
+    return invalid(f"The context doesn't fit the input_schema of {entry.service.name}: {wrong[0][1]}", wrong)
 
 
 def _errors(validator: Any, value: Any, where: str) -> list[tuple[str, str]]:

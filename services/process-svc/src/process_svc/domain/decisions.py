@@ -156,10 +156,12 @@ def _is_over(waiting: Waiting, now: datetime, *, children: bool) -> bool:
     return waiting.until is not None and waiting.until <= now
 
 
-def complete(process: Process, output: str, now: datetime, reason: str | None) -> Decision:
+def complete(process: Process, output: str, now: datetime, reason: str | None, context: str | None = None) -> Decision:
+    """`context`: what it is with the output in it, where the definition says so."""
     if process.state is not RUNNING:
         return illegal(process, CommandName.COMPLETE)
-    return ended(process, CommandName.COMPLETE, Outcome.COMPLETED, now, reason, output=output)
+    change = ended(process, CommandName.COMPLETE, Outcome.COMPLETED, now, reason, output=output)
+    return with_context(change, process, context)
 
 
 def cancel(process: Process, now: datetime, reason: str | None) -> Decision:
@@ -195,6 +197,7 @@ def rollback(process: Process, context: str, now: datetime, reason: str | None, 
         run_until=None,
         held=False,
         attempt=1,
+        tried_at=None,
         suspended_from=None if resume else READY,
         suspended_at=None if resume else now,
         ready_at=now if resume else process.ready_at,
@@ -202,7 +205,9 @@ def rollback(process: Process, context: str, now: datetime, reason: str | None, 
     entry = Entry(CommandName.ROLLBACK, "ready" if resume else "suspended", back, process.state, reason)
     if process.dispatch_id is not None and process.state is not TERMINATED:
         entry.dispatch_id, entry.give = process.dispatch_id, Give.ALL
-    change = Change([entry], resolved=None if process.incident is None else "rollback")
+    change = Change(
+        [entry], resolved=None if process.incident is None else "rollback", kind=process.tried_at is not None
+    )
     return with_context(change, process, context)
 
 
@@ -235,13 +240,13 @@ def retry(
     return with_context(Change([entry], resolved="retry"), process, context)
 
 
-def skip(process: Process, output: str, now: datetime, reason: str | None) -> Decision:
+def skip(process: Process, output: str, now: datetime, reason: str | None, context: str | None = None) -> Decision:
     """An incident settled by hand: the process counts as completed with `output`."""
     if process.state is not SUSPENDED or process.incident is None:
         return illegal(process, CommandName.SKIP)
     change = ended(process, CommandName.SKIP, Outcome.COMPLETED, now, reason, output=output)
     change.resolved = "skip"
-    return change
+    return with_context(change, process, context)
 
 
 def prioritize(process: Process, priority: int, reason: str | None) -> Decision:

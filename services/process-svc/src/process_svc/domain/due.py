@@ -5,22 +5,34 @@ from datetime import datetime
 from kernel_contracts.vocabulary import CommandName, ErrorClass, OnTimeout, Outcome, ProcessState
 
 from process_svc.domain.gate import Gate, window
+from process_svc.domain.limits import finish_by, start_by
 from process_svc.domain.process import Change, Entry, Process
 from process_svc.domain.service import Service
-from process_svc.domain.states import WAITING
-from process_svc.domain.steps import Error, Outcomes, admitted, ended, failed, ready
+from process_svc.domain.states import READY, WAITING
+from process_svc.domain.steps import Error, Outcomes, admitted, ended, exhausted, failed, ready
 
 
-def tick(process: Process, service: Service, outcomes: Outcomes, now: datetime) -> Change | None:
-    """None where nothing is due."""
+def tick(
+    process: Process, service: Service, outcomes: Outcomes, now: datetime, *, claimed: bool = True
+) -> Change | None:
+    """None where nothing is due. `claimed`: a program has begun with it, where it runs and a program is needed."""
     match process.state:
         case ProcessState.NEW:
             return admitted(process, outcomes, now)
         case ProcessState.READY if window(process, now) is Gate.NEVER:
             reason = "not_after has passed before it could start"
             return ended(process, CommandName.CANCEL, Outcome.CANCELLED, now, reason)
+        case ProcessState.READY | ProcessState.RUNNING if not claimed or process.state is READY:
+            if (at := start_by(process, service)) is not None and at <= now:
+                error = Error(ErrorClass.TRANSIENT, "start_timeout", f"nobody began within {service.start_in:g} s")
+                return exhausted(process, CommandName.TIME_OUT, service, error, now, None)
+    match process.state:
         case ProcessState.RUNNING if process.run_until is not None and process.run_until <= now:
-            error = Error(ErrorClass.TRANSIENT, "timeout", f"it ran longer than {service.timeout:g} s")
+            at = finish_by(process, service)
+            if service.start_in is not None and (at is None or at > now):
+                return None
+            said = "its time was up" if service.timeout is None else f"it ran longer than {service.timeout:g} s"
+            error = Error(ErrorClass.TRANSIENT, "timeout", said)
             return failed(process, CommandName.TIME_OUT, service, error, now, None)
         case ProcessState.WAITING if process.waiting is not None:
             return _waited(process, service, now)

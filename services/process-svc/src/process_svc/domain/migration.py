@@ -11,6 +11,7 @@ from typing import Any
 
 from kernel_contracts.vocabulary import CommandName
 
+from process_svc.domain.limits import limited
 from process_svc.domain.process import Change, Decision, Entry, Process, Refusal
 from process_svc.domain.service import Service
 from process_svc.domain.states import READY, RUNNING, allowed, legal
@@ -34,13 +35,14 @@ def plan(process: Process, old: Service, new: Service, differs: Sequence[str]) -
             members[name] = getattr(new, name)
     if process.due == _due(process, old):
         members["due"] = _due(process, new)
-    if process.state is RUNNING and process.started_at is not None:
-        limit = new.timeout
-        members["run_until"] = None if limit is None else process.started_at + timedelta(seconds=limit)
+    if process.state in (READY, RUNNING):
+        members["run_until"] = limited(process, new).run_until
     changes = {
-        name: [getattr(process, name), value] for name, value in members.items() if getattr(process, name) != value
+        name: [getattr(process, name), value]
+        for name, value in members.items()
+        if getattr(process, name) != value and name != "run_until"
     }
-    for name in ("timeout", "max_attempts"):
+    for name in ("timeout", "start_in", "heartbeat", "max_attempts"):
         if getattr(old, name) != getattr(new, name):
             changes[name] = [getattr(old, name), getattr(new, name)]
     return Plan(members, changes, tuple(_problems(process, old, new, differs)))

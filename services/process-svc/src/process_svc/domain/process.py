@@ -102,6 +102,12 @@ class Process:
     """Of its newest journal row (see `ledger`); None where that was written before rows were chained."""
     entities: tuple[Reference, ...] = ()
     """Beyond that of `entity_type` and `entity_id`."""
+    tried_at: datetime | None = None
+    """When its first attempt began, where the service has a budget for all of them."""
+    compensates: int | None = None
+    """The process that it undoes."""
+    compensating: str | None = None
+    """Set while what it did is being undone: `resume` or `stay` (suspended afterwards), or `ended`."""
     ahead: int | None = None
     """Who is in its way on its entity, where the service lets one at a time work on it; found when it is loaded."""
 
@@ -185,7 +191,7 @@ def wake_at(process: Process, now: datetime) -> datetime | None:
         opens = process.not_before
         return _earliest(opens if opens is not None and opens >= now else None, process.not_after)
     if state is ProcessState.READY:
-        return process.not_after
+        return _earliest(process.not_after, process.run_until)
     if state is ProcessState.RUNNING:
         return process.run_until
     if state is ProcessState.WAITING and process.waiting is not None:

@@ -47,6 +47,7 @@ TABLE: Final = (
     Move(CommandName.COMPLETE, (RUNNING,), (TERMINATED,), "completed: output fits the form"),
     Move(CommandName.FAIL, (RUNNING,), (NEW, SUSPENDED, TERMINATED), "retry, incident or failed"),
     Move(CommandName.TIME_OUT, (RUNNING,), (NEW, SUSPENDED, TERMINATED), "retry, incident or failed"),
+    Move(CommandName.TIME_OUT, (READY,), (SUSPENDED, TERMINATED), "nobody began in time"),
     Move(CommandName.TIME_OUT, (WAITING,), (READY, NEW, SUSPENDED, TERMINATED), "as `on_timeout` says"),
     Move(CommandName.CANCEL, ALIVE, (TERMINATED,), "cancelled"),
     Move(CommandName.ROLLBACK, (*ALIVE, TERMINATED), (READY, SUSPENDED), "not from completed"),

@@ -9,8 +9,9 @@ from kernel_contracts.vocabulary import CommandName, ErrorClass, Give, OnExhaust
 
 from process_svc.domain import snapshots
 from process_svc.domain.gate import Gate, predecessors, unmet, window
+from process_svc.domain.limits import within_budget
 from process_svc.domain.process import Change, Entry, Process, Refusal
-from process_svc.domain.service import Service, backoff
+from process_svc.domain.service import Service, backoff, retries
 from process_svc.domain.states import NEW, READY, RUNNING, SUSPENDED, TERMINATED, allowed
 
 Outcomes = Mapping[int, Outcome | None]
@@ -85,16 +86,25 @@ def ended(
 def failed(
     process: Process, command: CommandName, service: Service, error: Error, now: datetime, reason: str | None
 ) -> Change:
-    """A further attempt after the back-off, unless the error is poison; then an incident, or the end as failed."""
+    """A further attempt after the back-off, where the error is of a kind that is tried again; else as `exhausted`."""
     told = reason or error.message
-    if process.attempt < service.max_attempts and error.kind is not ErrorClass.POISON:
-        later = now + backoff(service, process.attempt)
+    later = now + backoff(service, process.attempt, process.pid)
+    again = process.attempt < service.max_attempts and retries(service, error.kind, error.code)
+    if again and within_budget(process, service, later):
         attempt = process.attempt + 1
         entry = left(process, command, NEW, "created", told, attempt=attempt, not_before=later, waiting=None)
         entry.error = error.as_dict()
         entry.changes = {"attempt": [process.attempt, attempt]}
         return Change([entry])
-    if service.on_exhausted is OnExhausted.FAIL:
+    return exhausted(process, command, service, error, now, reason)
+
+
+def exhausted(
+    process: Process, command: CommandName, service: Service, error: Error, now: datetime, reason: str | None
+) -> Change:
+    """An incident, or the end as failed where the definition says so; of what undoes another process always an incident."""
+    told = reason or error.message
+    if service.on_exhausted is OnExhausted.FAIL and process.compensates is None:
         change = ended(process, command, Outcome.FAILED, now, told)
         change.entries[-1].error = error.as_dict()
         return change

@@ -23,6 +23,7 @@ from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stor
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.families import Family
 from process_svc.handlers.keys import correlation_key
+from process_svc.handlers.mappings import end_context
 from process_svc.handlers.migrations import migrated
 from process_svc.handlers.work import Work
 from process_svc.store.follow_ups import RESUME, SUSPEND
@@ -160,7 +161,10 @@ def _complete(work: Work, process: Process, body: bodies.CompleteProcess, now: d
             state=process.state.value,
         )
     output = stored(body.output, "output")
-    return output if isinstance(output, Problem) else decisions.complete(process, output, now, body.reason)
+    if isinstance(output, Problem):
+        return output
+    context = end_context(work.entry(process), process, body.output, now)
+    return context if isinstance(context, Problem) else decisions.complete(process, output, now, body.reason, context)
 
 
 def _awaited(work: Work, process: Process, family: Family) -> str:

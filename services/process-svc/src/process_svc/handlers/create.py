@@ -18,8 +18,9 @@ from process_svc.domain.life import refused, version_for
 from process_svc.domain.permissions import may_create
 from process_svc.domain.process import Process, Reference, Refusal
 from process_svc.domain.service import Service
-from process_svc.handlers.answers import forbidden, problem, stored, too_far, utc
+from process_svc.handlers.answers import forbidden, problem, too_far, utc
 from process_svc.handlers.bodies import Batch
+from process_svc.handlers.mappings import start_context
 from process_svc.handlers.work import Work
 from process_svc.store.follow_ups import REPLACE
 
@@ -80,7 +81,7 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
     if isinstance(relatives, Problem):
         return relatives
     parent, before = relatives
-    context = stored(body.context, "context")
+    context = start_context(work.definition(tenant, service.name, service.version), body, now)
     if isinstance(context, Problem):
         return context
     turns = work.turns

@@ -15,6 +15,7 @@ from process_svc.domain.process import Decision, Process, Refusal
 from process_svc.handlers.answers import forbidden, problem, stored
 from process_svc.handlers.bodies import ResolveIncident
 from process_svc.handlers.commands import retried, rolled_back
+from process_svc.handlers.mappings import end_context
 from process_svc.handlers.work import Work
 
 
@@ -45,7 +46,12 @@ def _decide(work: Work, process: Process, body: ResolveIncident, now: datetime) 
         case "skip":
             given = body.output or {}
             output = check_output(work.entry(process), given) or stored(given, "output")
-            return output if isinstance(output, Problem) else decisions.skip(process, output, now, body.reason)
+            if isinstance(output, Problem):
+                return output
+            context = end_context(work.entry(process), process, given, now)
+            return (
+                context if isinstance(context, Problem) else decisions.skip(process, output, now, body.reason, context)
+            )
         case "rollback":
             if body.version is None:
                 return invalid("A rollback needs the version to go back to.", [("/version", "is required")])

@@ -8,6 +8,7 @@ from kernel_runtime.command import Answer, Command, Result
 from process_svc import wire
 from process_svc.domain import decisions
 from process_svc.domain.due import tick as due
+from process_svc.domain.limits import begun, finish_by
 from process_svc.domain.process import Change, Process, Refusal
 from process_svc.handlers.bodies import FollowUp, Grant, Tick
 from process_svc.handlers.commands import children_done, resumed
@@ -24,11 +25,15 @@ def dispatch(work: Work, command: Command, now: datetime) -> Result:
     if process is None or process.tenant != command.tenant:
         _refuse(work, command, grant, None, "there is no such process", now)
         return DONE
-    timeout = work.entry(process).service.timeout
-    decided = decisions.dispatch(process, grant.dispatch_id, grant.process_version, grant.operator, timeout, now)
+    service = work.entry(process).service
+    decided = decisions.dispatch(
+        process, grant.dispatch_id, grant.process_version, grant.operator, service.timeout, now
+    )
     if isinstance(decided, Refusal):
         _refuse(work, command, grant, process, f"it is {process.state} at version {process.version}", now)
     elif decided is not None:
+        if service.start_in is not None or service.retry.budget is not None:
+            decided = begun(decided, service)
         work.apply(decided, command, now)
     return DONE
 
@@ -47,9 +52,13 @@ def tick(work: Work, command: Command, now: datetime) -> Result:
     process = work.processes.get(body.pid)
     if process is None:
         return DONE
-    change = due(process, work.entry(process).service, work.outcomes, now)
+    service = work.entry(process).service
+    lease = work.leases.locked.get(process.pid)
+    change = due(process, service, work.outcomes, now, claimed=lease is None or lease.worker is not None)
     if change is None:
         work.mark(process.pid)
+        if service.start_in is not None and process.state is ProcessState.RUNNING:
+            work.processes[process.pid] = work.processes[process.pid].but(run_until=finish_by(process, service))
     else:
         work.apply(change, command, now)
     return DONE

@@ -31,7 +31,7 @@ class Leases:
 
     async def load(self, connection: Connection, pids: Iterable[int], beats: Iterable[int]) -> None:
         """After the processes are locked. `beats`: where only the lease is touched."""
-        self.locked = await store.lock(connection, [pid for pid in {*pids, *beats} if pid < 2**63])
+        self.locked |= await store.lock(connection, [pid for pid in {*pids, *beats} if pid < 2**63])
         if missing := [pid for pid in beats if pid not in self.locked and pid < 2**63]:
             self.states = await store.states(connection, missing)
 
@@ -84,5 +84,5 @@ def _new(process: Process, entry: Entry, now: datetime) -> NewLease:
         process.priority,
         now,
         first_token(process.version),
-        USUAL,
+        entry.service.heartbeat or USUAL,
     )

@@ -63,6 +63,7 @@ class Touched:
     new_holds: int = 0
     migrations: list[tuple[int, int]] = field(default_factory=list)
     """(pid, the version of its service that it is to get)"""
+    ticks: set[int] = field(default_factory=set)
     may_fail: int = 0
     """How many incidents there may be."""
     jobs: set[int] = field(default_factory=set)
@@ -102,6 +103,11 @@ def _by_token(found: Touched, tenant: str, body: Any) -> None:
 def _fail(found: Touched, tenant: str, body: FailProcess) -> None:
     found.may_fail += 1
     _by_token(found, tenant, body)
+
+
+def _tick(found: Touched, tenant: str, body: Tick) -> None:
+    found.ticks.add(body.pid)
+    _may_fail(found, tenant, body)
 
 
 def _lapse(found: Touched, tenant: str, body: Lapse) -> None:
@@ -212,7 +218,8 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     Grant: _command,
     Lapse: _lapse,
     Beats: _beats,
-    **dict.fromkeys((Tick, ResumeProcess), _may_fail),
+    Tick: _tick,
+    ResumeProcess: _may_fail,
     Batch: _batch,
     FollowUp: _follow_up,
     ResolveIncident: _resolve,

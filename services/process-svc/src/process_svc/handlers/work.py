@@ -13,6 +13,7 @@ from kernel_runtime.problem import Problem
 from process_svc import catalog, wire
 from process_svc.domain import decisions, ledger
 from process_svc.domain.life import Life, published
+from process_svc.domain.limits import CLAIMED, limited
 from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
@@ -122,9 +123,35 @@ class Work:
             wanted.update((tenant, body.service, version) for version in self.candidates(tenant, body))
         if missing := self.memory.catalog.missing(wanted):
             self.memory.catalog.keep(await service_store.versions(connection, missing))
+        if self.memory.catalog.maps:
+            await self._whole_contexts(connection)
+        if found.ticks and self.memory.catalog.limits:
+            await self._whose_start_is_due(connection, found.ticks)
         if self.memory.catalog.governs:
             service_of = lambda process: self.entry(process).service  # noqa: E731
             self.turns = await Turns.taken(connection, processes, service_of, self._wanted(found.creates))
+
+    async def _whole_contexts(self, connection: Connection) -> None:
+        """Of those that may end now and whose output is mapped into a context that is large."""
+        wanted = [
+            process.pid
+            for process in self.processes.values()
+            if process.context is None and process.state is RUNNING and self.entry(process).output is not None
+        ]
+        if wanted:
+            self.processes |= await store.lock(connection, wanted, wanted)
+
+    async def _whose_start_is_due(self, connection: Connection, ticks: Iterable[int]) -> None:
+        """Whether a worker has begun, where that is what a tick is for."""
+        wanted = []
+        for pid in ticks:
+            process = self.processes.get(pid)
+            if process is not None and process.state is RUNNING:
+                service = self.entry(process).service
+                if service.start_in is not None and service.kind in CLAIMED:
+                    wanted.append(pid)
+        if wanted:
+            await self.leases.load(connection, wanted, ())
 
     async def _take_follow_ups(self, connection: Connection, found: Touched) -> None:
         self.taken = await follow_ups.take(connection, [each.id for each in found.follow_ups])
@@ -209,6 +236,8 @@ class Work:
         before = self.processes.get(pid)
         if change.incident is not None:
             after = self._open(change, after, command, now)
+        if after.state is READY and self.memory.catalog.limits and (service := self.entry(after).service).start_in:
+            after = change.entries[-1].process = limited(after, service)
         head = None if before is None else before.journal_hash
         head = ledger.seed(after) if head is None else head
         new_context = after.context_version if change.snapshot else None

@@ -28,7 +28,7 @@ def _update(kind: str, columns: Iterable[str]) -> str:
 
 
 _MOVE = _update("process_move_2", [*rows.MOVING, *rows.COMPUTED])
-_CHANGE_KIND = _update("process_kind", rows.KIND)
+_CHANGE_KIND = _update("process_kind_2", rows.KIND)
 _SET_CONTEXT = _update("process_context", rows.CONTEXT)
 
 

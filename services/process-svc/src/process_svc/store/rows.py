@@ -10,8 +10,8 @@ from kernel_contracts.vocabulary import AfterMode, AfterOn, EntityAccess, OnTime
 
 from process_svc.domain.process import INLINE, Process, Reference, Waiting, wake_at
 
-KIND = ("service_version", "queue", "expected_duration", "due")
-"""Of FIXED, what a migration changes after all, in the order of the type `process_kind`."""
+KIND = ("service_version", "queue", "expected_duration", "due", "tried_at", "compensating")
+"""Of FIXED, what a migration changes after all, in the order of the type `process_kind_2`."""
 
 FIXED = (
     "pid",
@@ -31,6 +31,9 @@ FIXED = (
     "not_after",
     "due",
     "expected_duration",
+    "tried_at",
+    "compensates",
+    "compensating",
 )
 """Set at creation; besides `after`, which is an array itself, and `entities`, which are JSON."""
 
