@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 from confluent_kafka import KafkaException
 
-from kernel_platform import control, fsck_bus, fsck_checks, fsck_facts
+from kernel_platform import control, fsck_bus, fsck_checks, fsck_facts, fsck_waits
 from kernel_platform.home import Home
 
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaException)
@@ -74,7 +74,8 @@ async def settled(look: Callable[[], Awaitable[Breaches]], wait: float) -> Breac
 
 async def _across(dsns: Mapping[str, str]) -> Breaches:
     facts = await fsck_facts.read(dsns["process-svc"], dsns["resource-svc"], dsns["scheduler-svc"])
-    return {**fsck_checks.check(facts), OUTBOX: await fsck_facts.outboxes(dsns)}
+    waits = await fsck_waits.check(dsns["process-svc"], dsns["rules-svc"])
+    return {**fsck_checks.check(facts), fsck_waits.NAME: waits, OUTBOX: await fsck_facts.outboxes(dsns)}
 
 
 OUTBOX = "every outbox is drained"
