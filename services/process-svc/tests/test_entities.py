@@ -104,6 +104,18 @@ async def test_a_later_one_waits_for_its_turn_in_the_order_of_pids(kernel: Lane)
     assert await kernel.breaches() == {}
 
 
+async def test_a_child_does_not_wait_for_a_parent_that_waits(kernel: Lane) -> None:
+    await kernel.define("bill", entity_type="invoice", per_entity="serialise")
+    parent = await kernel.run("bill", entity=INVOICE)
+    assert (await kernel.create("bill", entity=INVOICE, parent=parent["pid"]))["state"] == "NEW"
+    await kernel.ask("wait", parent["pid"], **{"for": {"children": {}}})
+    refused = await kernel.create("bill", entity=INVOICE, parent=parent["pid"])
+    assert (refused.status, refused.title) == (409, "Would wait for itself")
+    other = await kernel.create("bill", entity=INVOICE | {"id": "8"}, parent=parent["pid"])
+    assert other["state"] == "READY"
+    assert await kernel.breaches() == {}
+
+
 async def test_a_long_line_is_gone_through_in_its_order(kernel: Lane) -> None:
     await kernel.define("bill", entity_type="invoice", per_entity="serialise")
     bodies = [CreateProcess.model_validate({"service": "bill", "entity": INVOICE})] * 300

@@ -88,6 +88,8 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
     line = None if turns is None else turns.line(tenant, service, body.entity)
     if line and service.per_entity is PerEntity.REJECT:
         return _taken(service, body, line[0])
+    if line and parent is not None and parent.state is ProcessState.WAITING and parent.pid in line:
+        return _in_a_circle(parent)
     pid = work.memory.pids.next() if turns is None or line is None else turns.pid()
     try:
         process = _new(pid, tenant, service, body, key_hash, context, parent, now)
@@ -117,6 +119,15 @@ def _taken(service: Service, body: CreateProcess, pid: int) -> Problem:
         "Entity is taken",
         f"Process {pid} of the service {service.name} works on {body.entity.type} {body.entity.id}; one at a time may.",
         pid=pid,
+    )
+
+
+def _in_a_circle(parent: Process) -> Problem:
+    return conflict(
+        "Would wait for itself",
+        f"It would have to wait until process {parent.pid} has ended, its parent on the same entity, which is WAITING itself."
+        " Start it on another entity, or of a service that is not one at a time there.",
+        pid=parent.pid,
     )
 
 
