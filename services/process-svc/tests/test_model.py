@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernel_runtime.problem import Problem
 from process_svc.handlers.bodies import ResolveIncident
+from process_svc.store import chains
 from process_svc.ticker import Ticker
 
 from .lane import Lane, lane
@@ -160,6 +161,7 @@ class Player:
             snapshots = await connection.fetch(
                 "SELECT pid, version, context FROM snapshot WHERE pid = ANY($1::bigint[])", pids
             )
+            assert await chains.first_broken(connection, pids) == []
         for row in rows:
             it = self.model.all[row["pid"]]
             history = [(each["command"], each["state"]) for each in journal if each["pid"] == it.pid]
