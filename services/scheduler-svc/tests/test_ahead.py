@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheduler_svc.domain.ahead import play
+from scheduler_svc.domain.facts import Definition
+from scheduler_svc.domain.whatif import Changes, apply, simulate
 
 from .test_properties import ACTIONS, told
-from .world import START, World, item, lock, operator, room
+from .world import START, TENANT, World, item, lock, operator, room
 
 
 def minutes(n: float) -> timedelta:
@@ -76,3 +79,29 @@ def test_whatever_happened_before_a_plan_ahead_is_made(actions: list[tuple[str, 
     assert {run.pid for run in runs} <= line
     assert len({run.pid for run in runs}) == len(runs)
     assert all(run.begin <= run.end for run in runs)
+
+
+def test_what_two_more_clerks_would_change() -> None:
+    def busy() -> World:
+        world = World()
+        world.person("anna", "clerk")
+        world.person("bert", "porter")
+        for pid in range(1, 7):
+            world.arrive(item(pid, operator("clerk"), expected=600, due=1_500 if pid < 4 else None))
+        world.arrive(item(7, operator("porter"), expected=60, priority=0))
+        return world
+
+    until = START + minutes(30)
+    plain = simulate(busy().state, TENANT, START, until, 100)
+    assert (plain.begun, plain.waiting, plain.with_due, plain.late) == (4, 3, 3, 1)
+    assert plain.by_resource["anna"] == 1
+    assert plain.used["operator"] == pytest.approx((1_800 + 60) / 3_600)
+    more = busy().state
+    added = [Definition(TENANT, f"new{n}", "operator", True, 1, 0, 1, {}, frozenset({"clerk"})) for n in range(2)]
+    assert apply(more, TENANT, Changes(added), START) == []
+    helped = simulate(more, TENANT, START, until, 100)
+    assert (helped.begun, helped.waiting, helped.late) == (7, 0, 0)
+    assert helped.mean_wait < plain.mean_wait
+    fewer = busy().state
+    assert apply(fewer, TENANT, Changes((), ["bert", "nobody"]), START) == ["nobody"]
+    assert simulate(fewer, TENANT, START, until, 100).begun == 3

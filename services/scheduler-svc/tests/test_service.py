@@ -222,6 +222,17 @@ async def test_the_plan_ahead_says_who_runs_what_when(start: Start, others: Othe
     assert (plan["waiting"], plan["not_before_until"], plan["complete"]) == (2, 1, True)
     short = (await service.call("GET", "/v1/plan?horizon=PT5M")).json()
     assert [each["pid"] for each in short["items"]] == [1]
+    wanted = {
+        "horizon": "PT15M",
+        "add": [{"count": 2, "roles": ["nobody", "clerk"], "skills": ["dutch"]}],
+        "priorities": {"approve": 9},
+    }
+    told_both = (await service.call("POST", "/v1/simulations", wanted)).json()
+    assert (told_both["as_it_is"]["begun"], told_both["changed"]["begun"]) == (1, 2)
+    assert told_both["changed"]["waiting"] == 0
+    assert (await service.call("GET", "/v1/plan")).json()["waiting"] == 2
+    for body in ({"remove": ["nobody"]}, {"horizon": "P40D"}, {"queues": {"a": {"dispatch": "pull"}}}, {"x": 1}):
+        assert (await service.call("POST", "/v1/simulations", body)).status_code == 422, body
     for query in ("horizon=P32D", "horizon=PT1S", "horizon=soon"):
         assert (await service.call("GET", f"/v1/plan?{query}")).status_code == 422
     other = await service.call("GET", "/v1/plan", x_kernel_tenant="other")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kernel_contracts.base import Command, Duration, Event, Name
+from kernel_contracts.base import Command, Duration, Event, Name, Priority
+from kernel_contracts.process import Skill
 from kernel_contracts.vocabulary import DispatchMode, QueuePolicy
 
 
@@ -42,6 +43,27 @@ class QueueDefinition(Command):
     preemption: bool = False
     limits: QueueLimits = QueueLimits()
     paused: bool = False
+
+
+class AddedResources(Command):
+    """So many more of a type, each there from now on."""
+
+    type: Name = "operator"
+    count: Annotated[int, Field(ge=1, le=1_000)] = 1
+    capacity: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    roles: Annotated[list[Name], Field(max_length=100)] = []
+    skills: Annotated[list[Name | Skill], Field(max_length=100)] = []
+    labels: dict[Name, str] = {}
+
+
+class Simulation(Command):
+    """What would be different: resources more or fewer (by id), other queues, other priorities (by service)."""
+
+    horizon: Annotated[Duration, Field(ge=timedelta(minutes=1), le=timedelta(days=31))] = timedelta(hours=8)
+    add: Annotated[list[AddedResources], Field(max_length=50)] = []
+    remove: Annotated[list[str], Field(max_length=1_000)] = []
+    queues: dict[Name, QueueDefinition] = {}
+    priorities: dict[Name, Priority] = {}
 
 
 class QueueChanged(Event):

@@ -1,4 +1,4 @@
-"""`GET /plan`: who is expected to run what, when."""
+"""`GET /plan`: who is expected to run what, when. `POST /simulations`: how it would be with changes."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,11 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from kernel_contracts.base import Duration
+from kernel_contracts.scheduler import AddedResources, Simulation
 from kernel_runtime.database import Database
 from kernel_runtime.problem import ProblemError, invalid
 from pydantic import TypeAdapter, ValidationError
 
+from scheduler_svc import texts
 from scheduler_svc.domain.ahead import Run, play
+from scheduler_svc.domain.demands import Skill
+from scheduler_svc.domain.facts import Definition
+from scheduler_svc.domain.whatif import Changes, Outcome, apply, simulate
 from scheduler_svc.store.planner import load_state
 
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
@@ -65,4 +70,58 @@ def _item(run: Run) -> dict[str, Any]:
         "begin": run.begin,
         "end": run.end,
         "resources": [{"type": type, "id": id} for type, id in run.resources],
+    }
+
+
+async def simulated(database: Database, tenant: str, wanted: Simulation) -> dict[str, Any]:
+    """The state as it is and as it would be, both played on: nothing is changed."""
+    changes = Changes(
+        [each for number, added in enumerate(wanted.add) for each in _added(tenant, number, added)],
+        wanted.remove,
+        [texts.settings_from(tenant, name, 2**31, queue) for name, queue in wanted.queues.items()],
+        wanted.priorities,
+    )
+    async with database.connection() as connection, connection.transaction():
+        now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        plain = await load_state(connection, tenant, LOADED)
+        changed = await load_state(connection, tenant, LOADED)
+    complete = len(plain.items) < LOADED
+    if unknown := apply(changed, tenant, changes, now):
+        detail = f"There is no resource {unknown[0]} that could be removed."
+        raise ProblemError(invalid(detail, [("/remove", detail)]))
+    until = now + wanted.horizon
+    before = await asyncio.to_thread(simulate, plain, tenant, now, until, LOADED)
+    after = await asyncio.to_thread(simulate, changed, tenant, now, until, LOADED)
+    return {
+        "from": now,
+        "until": until,
+        "complete": complete,
+        "assumes": ASSUMED,
+        "as_it_is": _outcome(before),
+        "changed": _outcome(after),
+    }
+
+
+def _added(tenant: str, number: int, added: AddedResources) -> list[Definition]:
+    skills = {each if isinstance(each, str) else each.skill: each for each in added.skills}
+    known = {name: Skill() if isinstance(each, str) else Skill(each.level) for name, each in skills.items()}
+    return [
+        Definition(
+            tenant, f"added-{number + 1}-{index + 1}", added.type, True, added.capacity, 0, 1, dict(added.labels),
+            frozenset(added.roles), known,
+        )
+        for index in range(added.count)
+    ]  # fmt: skip
+
+
+def _outcome(told: Outcome) -> dict[str, Any]:
+    busiest = sorted(told.by_resource.items(), key=lambda each: (-each[1], each[0]))[:100]
+    return {
+        "begun": told.begun,
+        "waiting": told.waiting,
+        "wait": {"mean": round(told.mean_wait, 1), "p50": round(told.p50_wait, 1), "p95": round(told.p95_wait, 1)},
+        "with_due": told.with_due,
+        "late": told.late,
+        "utilisation": {type: round(share, 4) for type, share in told.used.items()},
+        "busiest": [{"id": id, "utilisation": round(share, 4)} for id, share in busiest],
     }

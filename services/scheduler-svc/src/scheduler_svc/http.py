@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from kernel_contracts.base import Command as Body
 from kernel_contracts.base import Name
-from kernel_contracts.scheduler import QueueDefinition
+from kernel_contracts.scheduler import QueueDefinition, Simulation
 from kernel_contracts.vocabulary import Role
 from kernel_runtime.database import Database
 from kernel_runtime.http import Caller, caller, command, json_response, path_int, read, respond
@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from scheduler_svc import fsck
 from scheduler_svc.domain.queues import ItemState
 from scheduler_svc.forecasting import forecast
-from scheduler_svc.foresight import expected
+from scheduler_svc.foresight import expected, simulated
 from scheduler_svc.handlers import ApplyQueues, DefineQueue, apply_errors, difference
 from scheduler_svc.settings import Settings
 from scheduler_svc.store import queues, reading
@@ -95,6 +95,13 @@ def routes(database: Database, pipeline: Pipeline, settings: Settings) -> Sequen
     async def ahead(request: Request) -> Response:
         return json_response(await expected(database, caller(request).tenant, request.query_params))
 
+    async def simulation(request: Request) -> Response:
+        wanted, _ = await read(request, Simulation)
+        errors = apply_errors(wanted.queues)
+        if errors:
+            raise ProblemError(invalid(errors[0][1], errors))
+        return json_response(await simulated(database, caller(request).tenant, wanted))
+
     async def checks(_: Request) -> Response:
         async with database.connection() as connection:
             return json_response({"checks": await fsck.check(connection, settings.stale_after)})
@@ -107,6 +114,7 @@ def routes(database: Database, pipeline: Pipeline, settings: Settings) -> Sequen
         Route("/v1/queues/{name}", define, methods=["PUT"]),
         Route("/v1/processes/{pid}/why", why),
         Route("/v1/plan", ahead),
+        Route("/v1/simulations", simulation, methods=["POST"]),
         Route("/v1/forecast", forecasts),
         Route("/v1/fsck", checks),
     ]

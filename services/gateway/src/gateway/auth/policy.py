@@ -133,6 +133,7 @@ POLICY: Mapping[str, Rule] = {
     "GET /v1/operators/{id}/services": Rule(_ALL, own="id"),
     "POST /v1/operators/{id}/presence": Rule(_SELF, own="id"),
     "GET /v1/plan": Rule(_ALL),
+    "POST /v1/simulations": Rule(_AUDIT),
     "GET /v1/forecast": Rule(_ALL),
     "GET /v1/queues": Rule(_ALL),
     "GET /v1/queues/{name}": Rule(_ALL),

@@ -69,3 +69,39 @@ class Plan(Event):
     waiting: int
     not_before_until: int
     items: list[PlannedRun]
+
+
+class Waits(Event):
+    """Seconds from READY."""
+
+    mean: float
+    p50: float
+    p95: float
+
+
+class Busy(Event):
+    id: str
+    utilisation: float
+
+
+class Outcome(Event):
+    """What begins until the end of the horizon. `late`: of those with a deadline, how many miss it."""
+
+    begun: int
+    waiting: int
+    wait: Waits
+    with_due: int
+    late: int
+    utilisation: dict[str, float]
+    busiest: list[Busy]
+
+
+class Simulated(Event):
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    start: Time = Field(alias="from")
+    until: Time
+    complete: bool
+    assumes: list[str]
+    as_it_is: Outcome
+    changed: Outcome

@@ -1,7 +1,9 @@
 """What is to come: the plan ahead, and forecasts."""
 
-from gateway.models.forecast import Forecast, Plan
-from gateway.operation import Answer, Operation, Query
+from kernel_contracts.scheduler import Simulation
+
+from gateway.models.forecast import Forecast, Plan, Simulated
+from gateway.operation import Answer, Body, Operation, Query
 
 _POINT = {"at": "2026-11-25T09:00:00Z", "mean": 4.2, "low": 1.0, "high": 8.1}
 _EXAMPLE = {
@@ -35,7 +37,35 @@ _PLAN = {
     ],
 }
 
+_OUTCOME = {
+    "begun": 40,
+    "waiting": 12,
+    "wait": {"mean": 1410.0, "p50": 900.0, "p95": 5200.0},
+    "with_due": 9,
+    "late": 2,
+    "utilisation": {"operator": 0.91},
+    "busiest": [{"id": "anna", "utilisation": 0.98}],
+}
+_SIMULATED = {
+    "from": "2026-11-25T09:00:00Z",
+    "until": "2026-11-25T17:00:00Z",
+    "complete": True,
+    "assumes": ["who is present stays and nobody else comes"],
+    "as_it_is": _OUTCOME,
+    "changed": {**_OUTCOME, "begun": 52, "waiting": 0, "late": 0},
+}
+
 OPERATIONS = (
+    Operation(
+        "POST",
+        "/v1/simulations",
+        "How it would be with changes",
+        "Queues",
+        {200: Answer("As it is and as it would be; nothing is changed.", Simulated, _SIMULATED)},
+        owner="scheduler-svc",
+        body=Body(Simulation, {"two more clerks": {"add": [{"count": 2, "roles": ["clerk"]}], "horizon": "PT8H"}}),
+        description="The planner's own code on the live state with more or fewer resources, other queues or priorities.",
+    ),
     Operation(
         "GET",
         "/v1/plan",
