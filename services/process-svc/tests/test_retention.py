@@ -56,6 +56,8 @@ async def test_a_partition_is_dropped_as_a_whole_and_what_is_left_says_so(kernel
     first, *others = (await kernel.http.get("/v1/retention")).json()["partitions"]
     assert (first["processes"], first["rows"], first["first_pid"], first["last_pid"]) == (2, 7, pid, cancelled)
     assert (first["signed"], first["cleared"], len(others)) == (True, 1_000_000, 4)
+    seen = (await kernel.http.get("/v1/retention", headers={"x-kernel-tenant": "other"})).json()["partitions"][0]
+    assert (seen["dropped_at"], seen["processes"], seen["rows"]) == (first["dropped_at"], None, None)
     assert await kernel.breaches() == {}
     async with kernel.database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM process_attribute") == 0

@@ -35,8 +35,9 @@ class Hold(Event):
 class Partition(Event):
     """Processes from the pid `lower` to below `upper`, whose history is kept or dropped as a whole.
 
-    Of one that was dropped remain: how many processes and journal rows it had, the first and last pid, and the SHA-256 over the
-    heads of their chains as in a checkpoint. `cleared`: contexts of processes up to this pid are gone too.
+    Of one that was dropped remain: how many processes and journal rows it had, the first and last pid (of all tenants; only the
+    default tenant sees these), and the SHA-256 over the heads of their chains as in a checkpoint. `cleared`: contexts
+    of processes up to this pid are gone too.
     """
 
     lower: int

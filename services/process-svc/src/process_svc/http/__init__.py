@@ -36,6 +36,6 @@ def routes(database: Database, pipeline: Pipeline, desk: Desk, settings: Setting
         *operators.routes(database),
         *ledger.routes(database),
         *export.routes(database),
-        *holds.routes(database, pipeline, settings.retention),
+        *holds.routes(database, pipeline, settings),
         *checks.routes(database),
     ]

@@ -1,6 +1,5 @@
 """Legal holds and retention."""
 
-from datetime import timedelta
 from typing import Any
 
 from kernel_contracts.base import iso_duration
@@ -15,11 +14,14 @@ from starlette.routing import BaseRoute, Route
 
 from process_svc.handlers.bodies import ReleaseHold
 from process_svc.http import query
+from process_svc.settings import Settings
 from process_svc.store import filters, partitions
 from process_svc.store import holds as store
 
 
-def routes(database: Database, pipeline: Pipeline, keep: timedelta | None) -> list[BaseRoute]:
+def routes(database: Database, pipeline: Pipeline, settings: Settings) -> list[BaseRoute]:
+    keep = settings.retention
+
     async def hold(request: Request) -> Response:
         content, raw = await read(request, NewHold)
         who = caller(request)
@@ -49,11 +51,16 @@ def routes(database: Database, pipeline: Pipeline, keep: timedelta | None) -> li
             raise ProblemError(not_found("hold", id))
         return query.reply(found[0].as_dict())
 
-    async def retention(_: Request) -> Response:
+    async def retention(request: Request) -> Response:
+        """How much there was of all tenants is for the first of them alone."""
+        counted = caller(request).tenant == settings.default_tenant
         async with database.connection() as connection:
             parts = await partitions.all_parts(connection)
         return query.reply(
-            {"keep": None if keep is None else iso_duration(keep), "partitions": [_part(each) for each in parts]}
+            {
+                "keep": None if keep is None else iso_duration(keep),
+                "partitions": [_part(each, counted) for each in parts],
+            }
         )
 
     return [
@@ -65,7 +72,9 @@ def routes(database: Database, pipeline: Pipeline, keep: timedelta | None) -> li
     ]
 
 
-def _part(row: Any) -> dict[str, Any]:
-    names = ("lower", "upper", "dropped_at", "processes", "rows", "first_pid", "last_pid", "cleared")
+def _part(row: Any, counted: bool) -> dict[str, Any]:
+    found = {name: row[name] for name in ("lower", "upper", "dropped_at", "cleared")}
+    for name in ("processes", "rows", "first_pid", "last_pid"):
+        found[name] = row[name] if counted else None
     digest = None if row["digest"] is None else row["digest"].hex()
-    return {**{name: row[name] for name in names}, "digest": digest, "signed": row["signature"] is not None}
+    return {**found, "digest": digest, "signed": row["signature"] is not None}
