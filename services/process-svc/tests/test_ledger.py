@@ -1,6 +1,7 @@
 """Chains and checkpoints: what was changed, taken out or cut off is found and named."""
 
 import base64
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from kernel_runtime.lease import Lease
 from process_svc.keeper import Keeper
 from process_svc.settings import Settings
-from process_svc.signing import private_key, signer
+from process_svc.signing import Signer, private_key, signer, unsound
+from process_svc.store import chains
+from process_svc.store.checkpoints import Checkpoint, Due
 
 from .lane import Lane
 
@@ -135,6 +138,48 @@ async def test_a_cut_tail_shows_against_the_checkpoint(kernel: Lane, tmp_path: P
     await kernel.execute("DELETE FROM snapshot")
     assert (await kernel.http.post("/v1/verify")).json()["broken"] == [{"pid": pid, "version": 1, "what": "tail"}]
     assert len(file.read_bytes().splitlines()) == 1
+
+
+FORGED = {
+    "rows swapped": "UPDATE journal SET reason = (SELECT reason FROM journal j WHERE j.version = 9 - journal.version)"
+    " WHERE version IN (4, 5)",
+    "one edited": "UPDATE journal SET reason = 'another' WHERE version = 4",
+}
+RECHAINED = f"""
+DO $$ DECLARE one record; BEGIN
+    FOR one IN SELECT version FROM journal ORDER BY version LOOP
+        UPDATE journal SET hash = steps.expected FROM ({chains.steps()}) steps
+        WHERE journal.version = one.version AND steps.version = one.version;
+    END LOOP;
+    UPDATE process SET journal_hash = (SELECT hash FROM journal WHERE journal.version = process.version);
+END $$
+"""
+
+
+@pytest.mark.parametrize("forged", FORGED)
+async def test_what_was_chained_anew_is_not_what_was_signed(kernel: Lane, forged: str) -> None:
+    pid = await lived(kernel)
+    await aged(kernel)
+    await (await keeper(kernel)).checkpoint()
+    await kernel.execute(FORGED[forged])
+    assert (await verify(kernel, pid))["broken"] == {"pid": pid, "version": 4, "what": "hash"}
+    await kernel.execute(RECHAINED)
+    assert (await verify(kernel, pid))["broken"] == {"pid": pid, "version": 6, "what": "checkpoint"}
+
+
+def test_a_key_that_was_replaced_does_not_come_back() -> None:
+    ours, other = (Signer(private_key(base64.b64encode(bytes([n]) * 32).decode())) for n in (1, 2))
+
+    def chain(*signers: Signer) -> list[Checkpoint]:
+        at = datetime(2026, 11, 25, tzinfo=UTC)
+        return [each.sign(Due("main", n, None, 0, bytes(32)), at, at) for n, each in enumerate(signers, 1)]
+
+    assert unsound(chain(ours, ours), ours.public_key) == []
+    assert unsound(chain(other, ours), ours.public_key) == []
+    assert unsound(chain(ours, other), None) == []
+    assert unsound(chain(ours, other), ours.public_key) == [2]
+    assert unsound(chain(ours, other, ours), ours.public_key) == [3]
+    assert unsound([chain(ours)[0]._replace(signature=bytes(64))], ours.public_key) == [1]
 
 
 async def test_checkpoints_cover_what_changed_and_follow_each_other(kernel: Lane, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from kernel_runtime.database import Connection
 
 from process_svc.domain.lease import KINDS
 from process_svc.domain.states import leads
-from process_svc.signing import GENESIS, signed, valid
+from process_svc.signing import GENESIS, unsound, valid
 from process_svc.store import checkpoints, partitions
 from process_svc.store.attributes import SCALAR, VALUES
 from process_svc.store.chains import DROPPED, SNAPSHOT_VERIFIED, UNHASHED, steps
@@ -204,8 +204,11 @@ CHECKS = {
 }
 
 
-async def run(connection: Connection) -> list[dict[str, Any]]:
-    """`{name, breaches, examples}` each, of one instant; examples are pids, or numbers of checkpoints."""
+async def run(connection: Connection, public_key: bytes | None = None) -> list[dict[str, Any]]:
+    """`{name, breaches, examples}` each, of one instant; examples are pids, or numbers of checkpoints.
+
+    `public_key`: the key that signs now.
+    """
     found = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         for name, sql in CHECKS.items():
@@ -217,7 +220,7 @@ async def run(connection: Connection) -> list[dict[str, Any]]:
             found.append({"name": name, "breaches": breaches, "examples": [row["pid"] for row in rows]})
         newest = await checkpoints.newest(connection, NEWEST)
         dropped = await partitions.dropped(connection)
-    unsigned = [each.number for each in newest if not signed(each)]
+    unsigned = unsound(newest, public_key)
     unknown = [each["lower"] for each in dropped if newest and not _signed(each)]
     found.append({"name": "what_was_dropped_is_signed", "breaches": len(unknown), "examples": unknown[:SHOWN]})
     found.append({"name": "checkpoints_are_signed", "breaches": len(unsigned), "examples": sorted(unsigned)[:SHOWN]})

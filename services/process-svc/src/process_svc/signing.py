@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -90,6 +91,27 @@ def private_key(text: str) -> Ed25519PrivateKey:
 def signed(checkpoint: Checkpoint) -> bool:
     """Whether the signature is one of its statement by its key."""
     return valid(checkpoint.statement, checkpoint.signature, checkpoint.public_key)
+
+
+def unsound(some: Iterable[Checkpoint], public_key: bytes | None) -> list[int]:
+    """Numbers of those that are not signed, or by a key that can't have been the one then.
+
+    A new key replaces an old one for good, so none comes back; the newest of each tenant is signed by `public_key`, if known.
+    """
+    found: list[int] = []
+    by_tenant: dict[str, list[Checkpoint]] = {}
+    for each in sorted(some, key=lambda checkpoint: checkpoint.number):
+        by_tenant.setdefault(each.tenant, []).append(each)
+    for chain in by_tenant.values():
+        used: list[bytes] = []
+        for each in chain:
+            if not signed(each) or each.public_key in used[:-1]:
+                found.append(each.number)
+            elif each.public_key not in used:
+                used.append(each.public_key)
+        if public_key is not None and chain[-1].public_key != public_key:
+            found.append(chain[-1].number)
+    return found
 
 
 def valid(text: str, signature: bytes, public_key: bytes) -> bool:

@@ -21,9 +21,11 @@ from process_svc.http import (
     work,
 )
 from process_svc.settings import Settings
+from process_svc.signing import signer
 
 
 def routes(database: Database, pipeline: Pipeline, desk: Desk, settings: Settings) -> list[BaseRoute]:
+    signs = signer(settings)
     return [
         *services.routes(database, pipeline),
         *migrations.routes(database),
@@ -37,5 +39,5 @@ def routes(database: Database, pipeline: Pipeline, desk: Desk, settings: Setting
         *ledger.routes(database),
         *export.routes(database),
         *holds.routes(database, pipeline, settings),
-        *checks.routes(database),
+        *checks.routes(database, None if signs is None else signs.public_key),
     ]

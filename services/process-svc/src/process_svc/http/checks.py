@@ -9,9 +9,9 @@ from starlette.routing import BaseRoute, Route
 from process_svc import fsck
 
 
-def routes(database: Database) -> list[BaseRoute]:
+def routes(database: Database, public_key: bytes | None) -> list[BaseRoute]:
     async def check(_: Request) -> Response:
         async with database.connection() as connection:
-            return json_response({"checks": await fsck.run(connection)})
+            return json_response({"checks": await fsck.run(connection, public_key)})
 
     return [Route("/v1/fsck", check, methods=["GET"])]
