@@ -30,9 +30,15 @@ class Definitions:
 
 
 class Resources(Definitions):
-    async def status(self, id: str) -> dict[str, Any]:
-        """Capacity and use now."""
-        return _object((await self._transport.request("GET", self._at(id, "/status"))).data)
+    async def status(self, id: str, at: str | None = None) -> dict[str, Any]:
+        """Capacity and use now, or at a time."""
+        return _object((await self._transport.request("GET", self._at(id, "/status"), params={"at": at})).data)
+
+    async def availability(self, id: str, start: str | None = None, end: str | None = None) -> list[dict[str, Any]]:
+        """Windows `{from, to, free}`; from now on and a week, where times are not said."""
+        asked = {"from": start, "to": end}
+        page = (await self._transport.request("GET", self._at(id, "/availability"), params=asked)).data
+        return [dict(item) for item in page["windows"]]
 
     async def change_stock(self, id: str, delta: int, reason: str | None = None) -> dict[str, Any]:
         body = {"delta": delta, "reason": reason}

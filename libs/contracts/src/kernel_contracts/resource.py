@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 
 from kernel_contracts.base import Command, Event, Name, Text, Time
 from kernel_contracts.process import Demand, Skill
@@ -75,13 +75,61 @@ class CalendarException(Command):
     note: Text | None = None
 
 
+Instant = Annotated[Time | date, Field(union_mode="left_to_right")]
+"""Midnight with a zone is a time, not a date."""
+
+
+class Absence(Command):
+    """Closed, whatever else says open. Two dates are whole days, the last one included; two times end before the second."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    start: Instant = Field(alias="from")
+    end: Instant = Field(alias="to")
+    note: Text | None = None
+
+
+class Overtime(Command):
+    """Open as well, whatever the weekly hours and the layers say."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    start: Time = Field(alias="from")
+    end: Time = Field(alias="to")
+    capacity: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    note: Text | None = None
+
+
+Week = dict[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], list[Window]]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
+
+
+def _list_or_not(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "one"
+
+
+LIST_OR_NOT = Discriminator(_list_or_not)
+Weekly = Annotated[Annotated[Week, Tag("one")] | Annotated[list[Week], Field(max_length=8), Tag("list")], LIST_OR_NOT]
+Breaks = Annotated[Annotated[Week, Tag("one")] | Annotated[list[Window], Tag("list")], LIST_OR_NOT]
+Holidays = Annotated[
+    Annotated[Country, Tag("one")] | Annotated[list[date], Field(max_length=2000), Tag("list")], LIST_OR_NOT
+]
+
+
 class CalendarDefinition(Command):
-    """When a resource exists: hours by weekday in a time zone, exceptions, a country's holidays, other calendars below."""
+    """When a resource exists: hours by weekday in a time zone, exceptions, a country's holidays, other calendars below.
+
+    `weekly` as a list repeats its weeks in turn, the first being that of the date `anchor`. `breaks` are cut out of weekly hours.
+    """
 
     time_zone: Annotated[str, AfterValidator(_known_zone)]
-    weekly: dict[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], list[Window]] = {}
+    weekly: Weekly = {}
+    anchor: date | None = None
+    breaks: Breaks = []
     exceptions: Annotated[list[CalendarException], Field(max_length=2000)] = []
-    holidays: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None
+    holidays: Holidays | None = None
+    overtime: Annotated[list[Overtime], Field(max_length=2000)] = []
+    leave: Annotated[list[Absence], Field(max_length=2000)] = []
     layers: Annotated[list[Name], Field(max_length=16)] = []
 
 

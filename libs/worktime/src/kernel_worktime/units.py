@@ -1,6 +1,6 @@
 """Instants and durations as whole microseconds."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -38,4 +38,8 @@ def year_start(year: int) -> int:
 
 
 def year_of(at: int) -> int:
-    return moment(at).year
+    """In UTC; the first or the last one for what lies beyond all years."""
+    try:
+        return moment(at).year
+    except OverflowError:
+        return MINYEAR if at < 0 else MAXYEAR

@@ -8,7 +8,13 @@ import orjson
 from kernel_contracts import message_types as types
 from kernel_contracts import topics
 from kernel_contracts.process import Skill as SkillModel
-from kernel_contracts.resource import AllocateResources, OperatorDefinition, Proposal, ResourceDefinition
+from kernel_contracts.resource import (
+    AllocateResources,
+    CalendarDefinition,
+    OperatorDefinition,
+    Proposal,
+    ResourceDefinition,
+)
 from kernel_contracts.vocabulary import ResourceKind
 from kernel_runtime.command import Cause, Message, message
 
@@ -75,6 +81,16 @@ def operator(id: str, definition: OperatorDefinition) -> Resource:
         skills=tuple([_skill(each) for each in definition.skills]),
         calendar=definition.calendar,
     )
+
+
+LATER_FIELDS = frozenset({"anchor", "breaks", "overtime", "leave"})
+"""Left out of a calendar where they say nothing: what was stored before there were any stays the same when it is said again."""
+
+
+def calendar(definition: CalendarDefinition) -> dict[str, Any]:
+    """As it is stored and shown."""
+    written = definition.model_dump(mode="json", by_alias=True)
+    return {name: value for name, value in written.items() if value or name not in LATER_FIELDS}
 
 
 # Events

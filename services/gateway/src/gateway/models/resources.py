@@ -4,7 +4,7 @@ from kernel_contracts.base import Event, Name, Time
 from kernel_contracts.process import ServiceDefinition
 from kernel_contracts.resource import CalendarDefinition, OperatorDefinition, ResourceDefinition
 from kernel_contracts.vocabulary import Presence, ResourceStatus
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from gateway.models.processes import Process
 
@@ -46,6 +46,32 @@ class ResourceState(Event):
     available: int
     next_change: Time | None = None
     status: ResourceStatus | None = None
+
+
+class FreeWindow(Event):
+    """While so many units are free; 0 where it is open but all is held."""
+
+    start: Time = Field(alias="from")
+    end: Time = Field(alias="to")
+    free: int
+
+
+class Availability(Event):
+    """Where nothing is said, it is closed, away or out of service."""
+
+    windows: list[FreeWindow]
+
+
+class OpenWindow(Event):
+    """While a calendar is open; `capacity` is null where the window names none: all that the resource has."""
+
+    start: Time = Field(alias="from")
+    end: Time = Field(alias="to")
+    capacity: int | None
+
+
+class OpenWindows(Event):
+    windows: list[OpenWindow]
 
 
 class Allocation(Event):

@@ -3,7 +3,7 @@
 from kernel_contracts.resource import CalendarDefinition, ChangeStock, ResourceDefinition
 from kernel_contracts.vocabulary import ResourceStatus
 
-from gateway.models.resources import Allocation, Calendar, Resource, ResourceState
+from gateway.models.resources import Allocation, Availability, Calendar, OpenWindows, Resource, ResourceState
 from gateway.operation import Answer, Body, Operation, Query
 from gateway.routes.answers import defined, deleted, one, part
 from gateway.routes.queries import INTEGER, PAGE, TIME
@@ -18,6 +18,10 @@ CALENDAR = {
     "holidays": "NL",
 }
 OFFICE = {"id": "office", "version": 1, **CALENDAR}
+STRETCH = (
+    Query("from", "From then on; now, where it is not said.", TIME),
+    Query("to", "Until then; a week later.", TIME),
+)
 
 OPERATIONS = (
     Operation(
@@ -47,6 +51,22 @@ OPERATIONS = (
         owner=OWNER,
         body=Body(CalendarDefinition, {"office": CALENDAR}),
         refuses=(404, 412),
+    ),
+    Operation(
+        "GET",
+        "/v1/calendars/{id}/windows",
+        "When a calendar is open",
+        DESIGN,
+        {
+            200: Answer(
+                "With its layers, exceptions, holidays, overtime and leave.",
+                OpenWindows,
+                {"windows": [{"from": "2026-12-24T08:00:00Z", "to": "2026-12-24T11:00:00Z", "capacity": None}]},
+            )
+        },
+        owner=OWNER,
+        query=STRETCH,
+        refuses=(404, 409),
     ),
     Operation(
         "GET",
@@ -102,7 +122,23 @@ OPERATIONS = (
         },
         owner=OWNER,
         query=(Query("at", "Another time than now.", TIME),),
-        refuses=(404,),
+        refuses=(404, 409),
+    ),
+    Operation(
+        "GET",
+        "/v1/resources/{id}/availability",
+        "How much of it is free, over time",
+        TAG,
+        {
+            200: Answer(
+                "Capacity by the windows of its calendar, less what is held; what is held now counts as held from now on.",
+                Availability,
+                {"windows": [{"from": "2026-12-24T08:00:00Z", "to": "2026-12-24T11:00:00Z", "free": 1}]},
+            )
+        },
+        owner=OWNER,
+        query=STRETCH,
+        refuses=(404, 409),
     ),
     Operation(
         "POST",

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from kernel_runtime.command import Command, Result, json_answer
-from kernel_runtime.problem import Problem, invalid
+from kernel_runtime.problem import Problem, invalid, pointer
 
+from resource_svc.domain.calendars import errors_of
 from resource_svc.domain.definition import Refusal, define
 from resource_svc.domain.resource import Resource, State
 from resource_svc.handlers.definitions import refused, save
@@ -47,7 +48,8 @@ def touch(command: Command, wanted: Wanted) -> None:
     for id in (*body.resources, *body.operators):
         wanted.resources.add((command.tenant, id))
         wanted.holders.add((command.tenant, id))
-    wanted.calendars.update((command.tenant, id) for id in body.calendars)
+    for id, definition in body.calendars.items():
+        wanted.calendars.update((command.tenant, each) for each in (id, *definition["layers"]))
 
 
 def plan(work: Work, tenant: str, design: Design) -> Plan | Problem:
@@ -56,6 +58,10 @@ def plan(work: Work, tenant: str, design: Design) -> Plan | Problem:
     problems: list[Problem] = []
     for id, definition in design.calendars.items():
         version, existing = work.calendar(tenant, id)
+        wrong = errors_of(id, definition, lambda layer: design.calendars.get(layer) or work.calendar(tenant, layer)[1])
+        if wrong:
+            problems.append(invalid(wrong[0][1], [(pointer(("calendars", id)) + where, what) for where, what in wrong]))
+            continue
         result.note("calendar", id, exists=version > 0, same=existing == definition)
         if existing != definition:
             result.calendars.append(id)

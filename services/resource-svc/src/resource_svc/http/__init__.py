@@ -4,7 +4,7 @@ from kernel_runtime.database import Database
 from kernel_runtime.pipeline import Pipeline
 from starlette.routing import BaseRoute
 
-from resource_svc.http import allocations, calendars, checks, design, operators, resources
+from resource_svc.http import allocations, availability, calendars, checks, design, operators, resources
 
 
 def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
@@ -14,5 +14,6 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         *operators.routes(database, pipeline),
         *calendars.routes(database, pipeline),
         *allocations.routes(database),
+        *availability.routes(database),
         *checks.routes(database),
     ]

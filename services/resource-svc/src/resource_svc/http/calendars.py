@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from resource_svc import wire
 from resource_svc.handlers.calendars import PutCalendar
 from resource_svc.http.paging import answer, id_of, new_id_of, page
 from resource_svc.store import reads
@@ -18,7 +19,7 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
     async def put(request: Request) -> Response:
         who, id = caller(request), new_id_of(request)
         content, raw = await read(request, CalendarDefinition)
-        body = PutCalendar(id, content.model_dump(mode="json"), who.if_match)
+        body = PutCalendar(id, wire.calendar(content), who.if_match)
         return respond(await pipeline.submit(command(who, "put_calendar", body, raw, target=id)))
 
     async def get(request: Request) -> Response:

@@ -21,7 +21,7 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
     async def read_design(request: Request) -> Command:
         content, raw = await read(request, ResourceDesign)
         body = Design(
-            {id: each.model_dump(mode="json") for id, each in content.calendars.items()},
+            {id: wire.calendar(each) for id, each in content.calendars.items()},
             {id: wire.resource(id, each) for id, each in content.resources.items()},
             {id: wire.operator(id, each) for id, each in content.operators.items()},
         )

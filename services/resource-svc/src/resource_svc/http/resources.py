@@ -1,15 +1,11 @@
 """Resources: define, read, deliver, delete."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
-
 from kernel_contracts.resource import ChangeStock, ResourceDefinition
 from kernel_contracts.vocabulary import ResourceStatus
 from kernel_runtime.database import Database
 from kernel_runtime.http import caller, command, json_response, read, respond
 from kernel_runtime.pipeline import Pipeline
-from kernel_runtime.problem import Problem, ProblemError, invalid, not_found
+from kernel_runtime.problem import ProblemError, invalid, not_found
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -17,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from resource_svc import wire
 from resource_svc.domain.resource import State
 from resource_svc.handlers.definitions import DeleteResource, PutResource, StockChange
-from resource_svc.http.paging import answer, id_of, new_id_of, page, time_of
+from resource_svc.http.paging import answer, id_of, new_id_of, page
 from resource_svc.store import reads
 
 
@@ -64,25 +60,12 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         body = StockChange(id, content.delta, content.reason)
         return respond(await pipeline.submit(command(who, "change_stock", body, raw, target=id)))
 
-    async def status(request: Request) -> Response:
-        when = time_of(request, "at")
-        if when is None or when > datetime.now(UTC):
-            state, _ = await found(database, request, "resource")
-            return json_response(status_of(state))
-        id = id_of(request, "resource")
-        async with database.connection() as connection:
-            then = await reads.at(connection, caller(request).tenant, id, when)
-        if then is None:
-            raise ProblemError(Problem(404, "Not found", f"There was no resource {id} at {when.isoformat()}."))
-        return json_response(status_of(then))
-
     return [
         Route("/v1/resources", listed),
         Route("/v1/resources/{id}", put, methods=["PUT"]),
         Route("/v1/resources/{id}", get),
         Route("/v1/resources/{id}", delete, methods=["DELETE"]),
         Route("/v1/resources/{id}/stock", stock, methods=["POST"]),
-        Route("/v1/resources/{id}/status", status),
     ]
 
 
@@ -98,15 +81,3 @@ async def found(database: Database, request: Request, what: str) -> tuple[State,
 
 def shown(state: State, revision: int) -> Response:
     return json_response(wire.shown(state, revision), headers={"etag": f'"{revision}"'})
-
-
-def status_of(state: State) -> Mapping[str, Any]:
-    """Calendars and bookings will say when that changes next; as long as nothing is booked, later is as now."""
-    return {
-        "capacity": state.resource.capacity,
-        "current_usage": state.used,
-        "available": state.free,
-        "next_change": None,
-        "status": state.resource.status,
-        "presence": state.resource.presence,
-    }

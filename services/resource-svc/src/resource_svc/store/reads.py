@@ -8,7 +8,8 @@ import orjson
 from kernel_runtime.database import Connection
 
 from resource_svc.domain.resource import ENTITY, OPERATOR, State
-from resource_svc.store.records import DEFINITION, resource, state
+from resource_svc.store.past import then
+from resource_svc.store.records import DEFINITION, state
 
 _ONE = f"SELECT {DEFINITION}, used, version, revision FROM resource WHERE tenant = $1 AND id = $2 AND NOT deleted"
 _FILTER = """
@@ -63,11 +64,7 @@ async def at(connection: Connection, tenant: str, id: str, when: datetime) -> St
     row = await connection.fetchrow(_AT, tenant, id, when)
     if row is None:
         return None
-    then = orjson.loads(row["definition"])
-    fields = {**then, "labels": orjson.dumps(then["labels"]), "roles": orjson.dumps(then["roles"])}
-    until = then["presence_until"]
-    fields |= {"skills": orjson.dumps(then["skills"]), "presence_until": until and datetime.fromisoformat(until)}
-    return State(resource({**fields, "capacity": row["capacity"], "deleted": False}), row["used"])
+    return State(then(row), row["used"])
 
 
 async def many(

@@ -25,9 +25,16 @@ SELECT dispatch_id, tenant, pid, process_version, queue, outcome, reason, operat
 WHERE dispatch_id = ANY($1::text[])
 """
 CALENDARS = """
-SELECT tenant, id, definition, version FROM unnest($1::text[], $2::text[]) AS w (tenant, id)
-JOIN calendar USING (tenant, id)
+WITH RECURSIVE wanted AS (
+    SELECT tenant, id FROM unnest($1::text[], $2::text[]) AS w (tenant, id)
+    UNION
+    SELECT calendar.tenant, layer FROM wanted JOIN calendar USING (tenant, id)
+    CROSS JOIN jsonb_array_elements_text(calendar.definition -> 'layers') AS layer)
+SELECT tenant, id, definition, version FROM calendar
+WHERE (tenant, id) IN (SELECT tenant, id FROM wanted) ORDER BY tenant, id
 """
+"""With all the layers below them."""
+
 
 _RECORD = """
 FROM jsonb_to_recordset($1::jsonb) AS new (

@@ -38,6 +38,7 @@ class Work(Batch):
         self._touches = touches
         self._cache = cache
         self._lock = sql.LOCK + (sql.FOR_UPDATE if lock else "")
+        self._calendar_lock = sql.CALENDARS + (sql.FOR_UPDATE if lock else "")
         self._numbers: dict[Name, int] = {}
         self._names: dict[int, Name] = {}
         self._now: datetime | None = None
@@ -57,7 +58,7 @@ class Work(Batch):
             await self._load_holders(connection, wanted.holders)
         if wanted.calendars:
             tenants, ids = map(list, zip(*sorted(wanted.calendars), strict=True))
-            for row in await connection.fetch(sql.CALENDARS, tenants, ids):
+            for row in await connection.fetch(self._calendar_lock, tenants, ids):
                 self._calendars[row["tenant"], row["id"]] = (row["version"], orjson.loads(row["definition"]))
 
     async def _load_resources(self, connection: Connection, wanted: Wanted) -> None:
