@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scheduler_svc.domain.forecast import Forecast, Forecaster
+from scheduler_svc.domain.forecast.hourly import JUDGED_WEEKS
 
 KEPT_WEEKS = 60
 """No model looks back further; what is older only costs time."""
@@ -33,5 +34,6 @@ def forecasts(series: Sequence[float], hours: int, per_week: int, test_days: int
     for start in range(begin, len(series) - hours + 1, hours):
         if start >= first and start + length <= len(series) and (start - first) % length == 0:
             made[start] = forecaster.forecast()
-        forecaster.feed(series[start : start + hours])
+        judged = start >= first - JUDGED_WEEKS * per_week * hours
+        forecaster.feed(series[start : start + hours], judged=judged)
     return made

@@ -58,7 +58,9 @@ class Forecaster:
         self._models = candidates(hours, per_week)
         self._losses = [0.0] * len(self._models)
         self._seen = 0.0
-        self._pending: deque[tuple[list[list[float]], list[float]]] = deque()
+        self._every = 1 if days == 1 else 2
+        """Forecasts that overlap tell little more than every other of them."""
+        self._pending: deque[tuple[int, list[list[float]], list[float]]] = deque()
         self._recent: deque[Day] = deque(maxlen=days)
         self._spread = [1.0] * hours
         self._errors: deque[float] = deque(maxlen=max(ERRORS, 8 * hours * days))
@@ -68,12 +70,13 @@ class Forecaster:
         self._begun = 2 * per_week + days
         """From that day on it is judged by forecasts that had two weeks to look at."""
 
-    def feed(self, day: Day) -> None:
-        """One more day, all of its hours."""
-        self._pending.append(self._predict())
+    def feed(self, day: Day, *, judged: bool = True) -> None:
+        """One more day, all of its hours. Long ago nothing has to be `judged`: the models see it, no forecast is made."""
         self._recent.append(day)
-        if len(self._pending) == self._days:
-            each, mean = self._pending.popleft()
+        if judged and self._fed % self._every == 0:
+            self._pending.append((self._fed, *self._predict()))
+        if self._pending and self._pending[0][0] == self._fed - self._days + 1:
+            _, each, mean = self._pending.popleft()
             truth = [value for known in self._recent for value in known]
             self._judge(each, truth)
             if self._fed >= self._begun:
