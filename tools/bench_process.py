@@ -5,6 +5,7 @@ lifecycle is four transitions: created and ready (one batch of creates), running
 progress, and as its last line one JSON object.
 
     --seconds N    how long the measurement lasts (10)
+    --tree N       children of one parent that are then created by `map`, run, completed and joined (10,000; 0: none)
     --dsn DSN      an empty database of a running server; an own embedded one by default
     --search N     then the queries of lists and task lists over N further processes, as p50 and p99 in ms (1,000,000; 0: none)
     --profile      print where Python spends its time
@@ -120,6 +121,43 @@ class Bench:
         print(found, flush=True)
         return found
 
+    async def tree(self, children: int) -> float:
+        """Seconds to create a parent's children by `map`, run and complete them, and join: all durable."""
+        await self.define()
+        began = time.perf_counter()
+        parent = await self.parts.pipeline.submit(
+            self.command("create", CreateProcess.model_validate({"service": SERVICE}))
+        )
+        assert isinstance(parent, Answer), parent
+        pid: int = orjson.loads(parent.body)["pid"]
+        await self.carry_out([grant(pid)])
+        about = headers(f"map-{pid}", types.MAP_PROCESS, "/benchmark")
+        asked = {"pid": pid, "service": SERVICE, "over": list(range(children)), "into": "all"}
+        await self.carry_out([Record("process-commands", str(pid), about, orjson.dumps(asked))])
+        done = 0
+        while done < children:
+            async with self.parts.database.connection() as connection:
+                ready = await connection.fetch(
+                    "SELECT pid FROM process WHERE parent = $1 AND state = 'READY' ORDER BY pid LIMIT $2", pid, BATCH
+                )
+            pids = [row["pid"] for row in ready]
+            if not pids:
+                await asyncio.sleep(0.005)
+                continue
+            await self.carry_out([grant(pid) for pid in pids])
+            await self.carry_out([complete(pid) for pid in pids])
+            done += len(pids)
+        while True:
+            async with self.parts.database.connection() as connection:
+                row = await connection.fetchrow("SELECT state, context FROM process WHERE pid = $1", pid)
+            if row["state"] == "READY":
+                break
+            await asyncio.sleep(0.005)
+        assert len(orjson.loads(row["context"])["all"]) == children
+        spent = time.perf_counter() - began
+        print({"tree": children, "seconds": round(spent, 2)}, flush=True)
+        return spent
+
     async def check(self) -> None:
         async with self.parts.database.connection() as connection:
             wrong = [each for each in await fsck.run(connection) if each["breaches"]]
@@ -186,6 +224,8 @@ async def main(dsn: str, postgres: int | None, arguments: argparse.Namespace) ->
         profile.enable()
     found = {"benchmark": "process", "cores": os.cpu_count(), **await bench.run(arguments.seconds)}
     profile.disable()
+    if arguments.tree:
+        found["tree_children"], found["tree_s"] = arguments.tree, round(await bench.tree(arguments.tree), 2)
     await bench.check()
     if arguments.search:
         found |= await searched(bench, arguments.search)
@@ -205,6 +245,7 @@ def migrate(dsn: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--tree", type=int, default=10_000)
     parser.add_argument("--search", type=int, default=1_000_000)
     parser.add_argument("--dsn")
     parser.add_argument("--profile", action="store_true")

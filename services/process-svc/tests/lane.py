@@ -74,7 +74,7 @@ class Lane:
     async def create(self, service: str = "check", **fields: Any) -> Any:
         return await self.give("create", CreateProcess.model_validate({"service": service} | fields))
 
-    async def ask(self, name: str, pid: int, **fields: Any) -> Any:
+    async def ask(self, name: str, pid: int, /, **fields: Any) -> Any:
         model = next(model for command, model in NAMED.items() if command.value == name)
         return await self.give(name, model.model_validate({"pid": pid} | fields))
 

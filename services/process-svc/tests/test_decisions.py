@@ -244,7 +244,7 @@ def test_resume_leads_back_to_what_is_still_missing() -> None:
         assert (again.process.state, len(again.entries)) == (state, 1)
     parent = suspended(waiting(children_mode=AfterMode.ALL))
     for children, state in ((False, S.WAITING), (True, S.READY)):
-        joined = d.resume(parent, service(), {}, NOW, None, children=children)
+        joined = d.resume(parent, service(), {}, NOW, None, over=children)
         assert isinstance(joined, Change)
         assert joined.process.state is state
 

@@ -47,6 +47,9 @@ SEEDED = {
     "retired_services_take_none": "UPDATE service SET retired_at = clock_timestamp() - interval '1 h' WHERE name = 'work'",
     "service_versions_are_whole": "UPDATE service_version SET definition = definition || ' ' WHERE name = 'work'",
     "relatives_are_known": "UPDATE process SET has_children = false",
+    "calls_are_counted": "UPDATE call SET ended = ended + 1",
+    "callers_will_go_on": "UPDATE call SET open = false",
+    "barrier_members_wait_there": "DELETE FROM barrier_member",
     "families_are_counted": "UPDATE family SET ended = ended + 1",
     "entity_references_match": "DELETE FROM entity_reference",
     "who_has_a_turn_is_alive": "DELETE FROM entity_turn WHERE pid = (SELECT max(pid) FROM entity_turn)",
@@ -66,6 +69,11 @@ async def sound(kernel: Lane) -> None:
     await kernel.run("work")
     await kernel.create(parent=waiting["pid"], after=[waiting["pid"]])
     await kernel.ask("wait", waiting["pid"], **{"for": {"timer": {"after": "P1D"}}})
+    caller = await kernel.run()
+    await kernel.ask("map", caller["pid"], service="check", over=[1, 2], max_running=1)
+    await kernel.settle()
+    party = await kernel.run()
+    await kernel.ask("arrive", party["pid"], name="papers", parties=2)
     await kernel.define("serial", entity_type="invoice", per_entity="serialise")
     for _ in range(2):
         entity, other = ({"type": "invoice", "id": id} for id in "78")

@@ -203,3 +203,61 @@ async def test_a_successor_on_its_way_back_to_new_is_not_forgotten(kernel: Lane)
     await kernel.settle()
     assert (await kernel.read(second["pid"]))["state"] == "READY"
     assert (await kernel.breaches()).keys() == {"journal_verifies"}  # the row that was written by hand has no hash
+
+
+async def test_predecessors_that_are_retried_or_skipped(kernel: Lane) -> None:
+    await kernel.define()
+    first, second = await kernel.run(), await kernel.run()
+    after = [first["pid"], second["pid"]]
+    both = await kernel.create(after=after)
+    either = await kernel.create(after=after, after_mode="any", after_on="failed")
+    for process in (first, second):
+        await kernel.ask("fail", process["pid"])
+    for follower in (both, either):  # an incident is no end
+        assert (await kernel.read(follower["pid"]))["state"] == "NEW"
+    await kernel.ask("retry", first["pid"])
+    await end(kernel, first["pid"])
+    (incident,) = (await kernel.http.get(f"/v1/incidents?pid={second['pid']}")).json()["items"]
+    resolved = await kernel.http.post(f"/v1/incidents/{incident['id']}/resolve", json={"action": "skip"})
+    assert resolved.status_code == 200
+    assert (await kernel.read(both["pid"]))["state"] == "READY"
+    stuck = await kernel.read(either["pid"])
+    assert stuck["state"] == "SUSPENDED"
+    (told,) = (await kernel.http.get(f"/v1/incidents?pid={either['pid']}")).json()["items"]
+    assert told["type"] == "unsatisfiable"
+    assert "has ended completed" in told["error"]["message"]
+    assert await kernel.breaches() == {}
+
+
+async def test_a_long_chain_ends_where_it_is_cut(kernel: Lane) -> None:
+    """A cycle can't be named: a pid is known when its process is there, with all that it comes after."""
+    await kernel.define()
+    chain = [await kernel.create()]
+    for _ in range(60):
+        chain.append(await kernel.create(after=[chain[-1]["pid"]], after_on="always"))
+    for process in chain[:-1]:
+        await kernel.ask("cancel", process["pid"])
+    await kernel.settle()
+    assert (await kernel.read(chain[-1]["pid"]))["state"] == "READY"
+    assert isinstance(await kernel.create(after=[chain[-1]["pid"] + 1]), Problem)
+    assert await kernel.breaches() == {}
+
+
+async def test_close_policies_and_cascades_reach_any_depth(kernel: Lane) -> None:
+    await kernel.define()
+    await kernel.define("free", on_parent_close="detach")
+    line = [await kernel.create()]
+    for depth in range(12):
+        line.append(await kernel.create("free" if depth == 8 else "check", parent=line[-1]["pid"]))
+    pids = [process["pid"] for process in line]
+    await kernel.ask("suspend", pids[0], cascade=True)
+    assert {(await kernel.read(pid))["state"] for pid in pids} == {"SUSPENDED"}
+    await kernel.ask("resume", pids[0], cascade=True)
+    assert {(await kernel.read(pid))["state"] for pid in pids} == {"READY"}
+    await kernel.ask("cancel", pids[0])
+    assert [(await kernel.read(pid))["outcome"] for pid in pids] == ["cancelled"] * 9 + [None] * 4
+    node, depth = (await kernel.http.get(f"/v1/processes/{pids[0]}/tree")).json(), 1
+    while node["children"]:
+        (node,), depth = node["children"], depth + 1
+    assert depth == 13
+    assert await kernel.breaches() == {}

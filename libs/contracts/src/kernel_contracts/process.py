@@ -12,12 +12,14 @@ from kernel_contracts.vocabulary import (
     EntityAccess,
     ErrorClass,
     Hold,
+    OnChildFailure,
     OnExhausted,
     OnParentClose,
     OnTimeout,
     Outcome,
     PerEntity,
     ProcessState,
+    Rest,
     ServiceKind,
     SuspendedEvents,
 )
@@ -240,17 +242,28 @@ class ChildrenWait(Command):
     count: Annotated[int, Field(ge=1)] | None = None
 
 
+Parties = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class BarrierWait(Command):
+    """All who wait at it go on when `parties` have arrived. Its name is known within the entity of the process."""
+
+    name: Name
+    parties: Parties
+
+
 class WaitTarget(Command):
     """Exactly one of these."""
 
     event: EventWait | None = None
     timer: TimerWait | None = None
     children: ChildrenWait | None = None
+    barrier: BarrierWait | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "WaitTarget":
-        if sum(target is not None for target in (self.event, self.timer, self.children)) != 1:
-            raise ValueError("wait for exactly one of event, timer, children")
+        if sum(target is not None for target in (self.event, self.timer, self.children, self.barrier)) != 1:
+            raise ValueError("wait for exactly one of event, timer, children, barrier")
         return self
 
 
@@ -308,12 +321,78 @@ class PatchContext(ProcessCommand):
     patch: JsonObject
 
 
+class CallProcess(ProcessCommand):
+    """WAITING until a child of `service` ends; its output lands in the caller's context under `into` (the service's name).
+
+    `context` and `entity` are those of the child; strings in them that begin with `=` are computed from the caller's `context`
+    and `process`. A child without `entity` has the caller's, where its service works on such. With `on_child_failure: wake`
+    what lands is `{pid, outcome, output, error}`, however it ended.
+    """
+
+    service: Name
+    context: JsonObject | None = None
+    entity: JsonObject | None = None
+    into: Name | None = None
+    on_child_failure: OnChildFailure = OnChildFailure.FAIL
+    timeout: Duration | None = None
+    on_timeout: OnTimeout = OnTimeout.FAIL
+    rest: Rest = Rest.CANCEL
+
+
+class IterateProcess(CallProcess):
+    """The same for each item of the list `over`, one after the other; the outputs land as a list, in the order of the items.
+
+    `over` is a list, or `=CEL` over `context` and `process`. In `context` and `entity` there are also `item`, `index` and
+    `previous`, the output of the item before; without `context` a child gets just these.
+    """
+
+    over: list[Any] | str
+
+
+class MapProcess(IterateProcess):
+    """The same for each item, all at once or `max_running` at a time.
+
+    `join`: how many must have completed (with `on_child_failure: wake`: ended) for the caller to go on; the others are null.
+    """
+
+    max_running: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    join: Literal["all", "any"] | Annotated[int, Field(ge=1, le=100_000)] = "all"
+
+
+class ArriveAtBarrier(ProcessCommand):
+    """The same as to wait for the barrier `name`."""
+
+    name: Name
+    parties: Parties
+    timeout: Duration | None = None
+    on_timeout: OnTimeout = OnTimeout.WAKE
+
+
+class CallTold(Event):
+    """The call that a process waits for: `total` children to be made, of which `need` decide."""
+
+    id: int
+    kind: Literal["call", "map", "iterate"]
+    service: str
+    into: str
+    total: int
+    need: int
+
+
+class BarrierTold(Event):
+    name: str
+    parties: int
+    round: int
+
+
 class WaitingFor(Event):
     """What a process in WAITING waits for, and until when. `met`: it came while the process was SUSPENDED."""
 
     event: EventWait | None = None
     timer: Time | None = None
     children: ChildrenWait | None = None
+    call: CallTold | None = None
+    barrier: BarrierTold | None = None
     timeout: Time | None = None
     on_timeout: OnTimeout | None = None
     met: bool = False

@@ -81,6 +81,10 @@ TOPICS: Final = (
             types.RETRY_PROCESS: process.RetryProcess,
             types.PATCH_CONTEXT: process.PatchContext,
             types.MIGRATE_PROCESS: process.MigrateProcess,
+            types.CALL_PROCESS: process.CallProcess,
+            types.MAP_PROCESS: process.MapProcess,
+            types.ITERATE_PROCESS: process.IterateProcess,
+            types.ARRIVE_AT_BARRIER: process.ArriveAtBarrier,
         },
     ),
     Topic(

@@ -50,6 +50,11 @@ class CommandName(StrEnum):
     ASSIGN = "assign"
     SET_CONTEXT = "set_context"
     MIGRATE = "migrate"
+    CALL = "call"
+    MAP = "map"
+    ITERATE = "iterate"
+    RETURN = "return"
+    ARRIVE = "arrive"
 
 
 class ServiceKind(StrEnum):
@@ -124,6 +129,20 @@ class Meets(StrEnum):
 class OnTimeout(StrEnum):
     WAKE = "wake"
     FAIL = "fail"
+
+
+class OnChildFailure(StrEnum):
+    """What a call does where children end otherwise than completed: it fails once it can't succeed, or they count as ended."""
+
+    FAIL = "fail"
+    WAKE = "wake"
+
+
+class Rest(StrEnum):
+    """What becomes of the children of a call that are alive when it is over."""
+
+    CANCEL = "cancel"
+    LEAVE = "leave"
 
 
 class Hold(StrEnum):

@@ -28,6 +28,10 @@ _HANDLERS: Mapping[str, CommandName] = {
     types.RETRY_PROCESS: CommandName.RETRY,
     types.PATCH_CONTEXT: CommandName.SET_CONTEXT,
     types.MIGRATE_PROCESS: CommandName.MIGRATE,
+    types.CALL_PROCESS: CommandName.CALL,
+    types.MAP_PROCESS: CommandName.MAP,
+    types.ITERATE_PROCESS: CommandName.ITERATE,
+    types.ARRIVE_AT_BARRIER: CommandName.ARRIVE,
 }
 
 _KNOWN_BY_THE_PROCESS = frozenset({types.COMPLETE_PROCESS, types.CANCEL_PROCESS})

@@ -178,6 +178,42 @@ CHECKS = {
             ) counted GROUP BY 1, 2, 3
         ) kept USING (pid, service, version)
         WHERE coalesce(told.total, 0) <> coalesce(kept.total, 0) OR coalesce(told.ended, 0) <> coalesce(kept.ended, 0)""",
+    "calls_are_counted": """
+        SELECT call.pid FROM call LEFT JOIN LATERAL (
+            SELECT count(*) AS total, count(*) FILTER (WHERE i.child IS NOT NULL OR i.error IS NOT NULL) AS started,
+                count(*) FILTER (WHERE i.error IS NOT NULL OR child.state = 'TERMINATED') AS ended,
+                count(*) FILTER (WHERE child.outcome = 'completed') AS completed
+            FROM call_item i LEFT JOIN process child ON child.pid = i.child AND child.call = call.id WHERE i.call = call.id
+        ) items ON true LEFT JOIN LATERAL (
+            SELECT coalesce(sum((each ->> 1)::int), 0) AS ended, coalesce(sum((each ->> 2)::int), 0) AS completed
+            FROM follow_up CROSS JOIN jsonb_array_elements(data::jsonb -> 'calls') AS each
+            WHERE kind = 'join' AND follow_up.pid = call.pid AND (each ->> 0)::bigint = call.id
+        ) told ON true
+        WHERE (items.total, items.started, items.ended, items.completed)
+            <> (call.total, call.started, call.ended + told.ended, call.completed + told.completed)""",
+    "callers_will_go_on": """
+        SELECT process.pid FROM process LEFT JOIN call ON call.id = (waiting::jsonb ->> 'call')::bigint
+        WHERE waiting::jsonb ? 'call' AND ((call.open AND call.pid = process.pid) IS NOT TRUE
+            OR state = 'WAITING' AND NOT EXISTS (
+                SELECT FROM follow_up WHERE follow_up.pid = process.pid AND kind IN ('join', 'spawn'))
+            AND (call.started - call.ended <= 0 OR call.completed >= call.need
+                OR on_child_failure = 'wake' AND call.ended >= call.need
+                OR on_child_failure = 'fail' AND call.total - call.ended + call.completed < call.need
+                OR call.started < call.total AND call.started - call.ended < call.most))
+        UNION ALL SELECT call.pid FROM call LEFT JOIN process ON process.pid = call.pid
+            AND (waiting::jsonb ->> 'call')::bigint = call.id WHERE call.open AND process.pid IS NULL""",
+    "barrier_members_wait_there": """
+        SELECT member.pid FROM barrier_member member JOIN barrier ON barrier.id = member.barrier LEFT JOIN process USING (pid)
+        WHERE CASE WHEN member.round = barrier.round THEN (state IN ('WAITING', 'SUSPENDED')
+                AND (waiting::jsonb ->> 'barrier')::bigint = member.barrier AND (waiting::jsonb ->> 'round')::int = member.round
+            ) IS NOT TRUE ELSE member.round > barrier.round OR NOT EXISTS (
+                SELECT FROM follow_up WHERE kind = 'open' AND (data::jsonb ->> 'barrier')::bigint = member.barrier
+                    AND (data::jsonb ->> 'round')::int = member.round) END
+        UNION ALL SELECT process.pid FROM process LEFT JOIN barrier_member member ON member.pid = process.pid
+            AND member.barrier = (waiting::jsonb ->> 'barrier')::bigint AND member.round = (waiting::jsonb ->> 'round')::int
+        WHERE state = 'WAITING' AND waiting::jsonb ? 'barrier' AND member.pid IS NULL
+        UNION ALL SELECT min(member.pid) FROM barrier_member member JOIN barrier ON barrier.id = member.barrier
+            AND barrier.round = member.round GROUP BY barrier.id HAVING count(*) >= barrier.parties""",
     "entity_references_match": """
         SELECT coalesce(told.pid, kept.pid) FROM (
             SELECT pid, tenant, each ->> 0 AS type, each ->> 1 AS id, each ->> 2 AS role

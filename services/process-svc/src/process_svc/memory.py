@@ -73,6 +73,7 @@ class Memory:
         self.pids = Numbers("pid")
         self.incidents = Numbers("incident_id")
         self.holds = Numbers("hold_id")
+        self.calls = Numbers("call_id")
         self.follow_up = follow_up
         self.due = due
         self.jobs = Numbers("job_id")

@@ -19,7 +19,7 @@ from prometheus_client import Gauge
 from process_svc.handlers.bodies import Lapse, Tick
 from process_svc.handlers.work import unpacked
 from process_svc.store import follow_ups as store
-from process_svc.store.follow_ups import JOIN, TURN, FollowUp
+from process_svc.store.follow_ups import JOIN, SPAWN, TURN, FollowUp
 from process_svc.store.leases import counts, lapsed
 from process_svc.store.processes import due
 from process_svc.wire import SOURCE
@@ -103,9 +103,13 @@ def follow_up(body: FollowUp) -> Command:
 
 def parts(found: Sequence[FollowUp]) -> list[list[Command]]:
     """What may be carried out in one transaction each: those that touch many relatives alone."""
-    light = [follow_up(each) for each in found if each.kind in (JOIN, TURN)]
-    heavy = [[follow_up(each)] for each in found if each.kind not in (JOIN, TURN)]
+    light = [follow_up(each) for each in found if _is_light(each)]
+    heavy = [[follow_up(each)] for each in found if not _is_light(each)]
     return [light, *heavy] if light else heavy
+
+
+def _is_light(each: FollowUp) -> bool:
+    return each.kind in (JOIN, TURN) or (each.kind == SPAWN and each.position == 1)
 
 
 class FollowUps:

@@ -49,6 +49,8 @@ def waiting_for(waiting: Waiting) -> dict[str, Any]:
         found["timer"] = waiting.until
     if waiting.children_mode is not None:
         found["children"] = {"mode": waiting.children_mode.value, "count": waiting.children_count}
+    if waiting.told is not None:
+        found["barrier" if waiting.call is None else "call"] = waiting.told
     if waiting.timeout is not None:
         found["timeout"], found["on_timeout"] = waiting.timeout, waiting.on_timeout.value
     if waiting.met:

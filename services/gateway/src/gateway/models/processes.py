@@ -3,8 +3,8 @@
 from typing import Any, Literal
 
 from kernel_contracts.base import Command, Event, JsonObject, Time
-from kernel_contracts.process import CreateProcess, Entity, EntityTold, ProcessFailure, WaitingFor
-from kernel_contracts.vocabulary import Outcome, ProcessState
+from kernel_contracts.process import CallTold, CreateProcess, Entity, EntityTold, ProcessFailure, WaitingFor
+from kernel_contracts.vocabulary import OnChildFailure, Outcome, ProcessState, Rest
 from pydantic import ConfigDict, Field
 
 
@@ -116,6 +116,49 @@ class HistoryEntry(Event):
 class History(Event):
     items: list[HistoryEntry]
     next: str | None = None
+
+
+class CallState(CallTold):
+    """A call and how far it is; `to_start`: items that may begin now."""
+
+    pid: int
+    service_version: int
+    max_running: int
+    on_child_failure: OnChildFailure
+    rest: Rest
+    started: int
+    ended: int
+    completed: int
+    to_start: int
+    open: bool
+    at: Time
+
+
+class CallItem(Event):
+    """What has become of one item. `error`: why it has no child, or what the child ended with."""
+
+    index: int
+    item: Any = None
+    pid: int | None = None
+    state: ProcessState | None = None
+    outcome: Outcome | None = None
+    output: JsonObject | None = None
+    error: ProcessFailure | None = None
+
+
+class Arrival(Event):
+    pid: int
+    at: Time
+
+
+class Barrier(Event):
+    """A barrier in its current round: who waits there, first come first. `parties`: how many have to arrive."""
+
+    name: str
+    entity: Entity | None = None
+    parties: int
+    round: int
+    arrived: list[Arrival]
 
 
 class Tree(Event):

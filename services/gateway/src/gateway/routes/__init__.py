@@ -4,6 +4,8 @@ from kernel_runtime.database import Database
 
 from gateway.operation import Operation
 from gateway.routes import (
+    barriers,
+    calls,
     commands,
     dead_letters,
     design,
@@ -37,6 +39,8 @@ def operations(database: Database) -> list[Operation]:
         *processes.OPERATIONS,
         *why.OPERATIONS,
         *entities.OPERATIONS,
+        *calls.OPERATIONS,
+        *barriers.OPERATIONS,
         *events.OPERATIONS,
         *incidents.OPERATIONS,
         *jobs.OPERATIONS,

@@ -62,6 +62,38 @@ OPERATIONS = (
         contract.WaitProcess,
         {"for": {"event": {"type": "documents.received", "key": "2026-0815"}}, "timeout": "P14D", "on_timeout": "fail"},
     ),
+    _command(
+        "call",
+        "Wait for another service, and take its output into the context",
+        contract.CallProcess,
+        {"service": "check-register", "context": {"parcel": "=context.parcel"}, "into": "register", "timeout": "P2D"},
+    ),
+    _command(
+        "map",
+        "The same for each item of a list, several at a time",
+        contract.MapProcess,
+        {
+            "service": "hear-neighbour",
+            "over": "=context.neighbours",
+            "context": {"name": "=item.name"},
+            "max_running": 5,
+            "join": "all",
+            "timeout": "P30D",
+            "on_timeout": "wake",
+        },
+    ),
+    _command(
+        "iterate",
+        "The same for each item of a list, one after the other",
+        contract.IterateProcess,
+        {"service": "sign", "over": ["legal", "head"], "into": "signatures"},
+    ),
+    _command(
+        "arrive",
+        "Wait at a barrier until all have arrived",
+        contract.ArriveAtBarrier,
+        {"name": "papers-complete", "parties": 3, "timeout": "P7D", "on_timeout": "fail"},
+    ),
     _command("wake", "End its waiting by hand", contract.WakeProcess, {"context": {"documents": 3}}),
     _command(
         "suspend", "Set it aside", contract.SuspendProcess, {"reason": "the applicant is abroad", "cascade": False}

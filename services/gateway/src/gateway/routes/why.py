@@ -1,6 +1,6 @@
 """Why a process does not run, or what it is doing: the scheduler knows of those that are ready, the process of the others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.models.processes import Why
@@ -21,7 +21,10 @@ async def why(call: Call) -> Reply:
         if told.status != 404:
             return told
         return json_reply(_answer(process, "It became ready just now and is on its way to its queue.", []))
-    return json_reply(_EXPLAIN[process["state"]](process))
+    answer = _EXPLAIN[process["state"]](process)
+    if (more := _MORE.get(process["state"])) is not None:
+        answer |= await more(call, process, answer)
+    return json_reply(answer)
 
 
 def _answer(
@@ -85,6 +88,11 @@ def _waiting(process: Process) -> dict[str, Any]:
         reason, unblock = f"It waits until {target['timer']}.", [f"the time {target['timer']}"]
     elif target.get("children"):
         reason, unblock = "It waits for its children.", ["the end of its children"]
+    elif made := target.get("call"):
+        reason, unblock = f"It waits for {made['service']}, which it called.", [f"the end of {made['service']}"]
+    elif barrier := target.get("barrier"):
+        told = f"{barrier['parties']} arrive at the barrier {barrier['name']!r}"
+        reason, unblock = f"It waits until {told}.", [f"until {told}"]
     if target.get("timeout"):
         unblock.append(f"the end of its patience at {target['timeout']}")
     blockers: list[dict[str, Any]] = [{"requirement": target, "held_by": []}] if target else []
@@ -104,6 +112,63 @@ def _suspended(process: Process) -> dict[str, Any]:
 def _terminated(process: Process) -> dict[str, Any]:
     return _answer(process, f"It ended at {process.get('ended_at')}: {process.get('outcome')}.", [])
 
+
+async def _which_predecessors(call: Call, process: Process, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that have not ended yet, and how they have to."""
+    after = process.get("after") or []
+    if not after:
+        return {}
+    asked = "&".join(f"pid={pid}" for pid in after[:100])
+    found = await call.ask("process-svc", "GET", f"/v1/processes?limit=100&not_state=TERMINATED&{asked}")
+    alive = [each["pid"] for each in found.json()["items"]] if found.good else after
+    if not alive:
+        return {}
+    mode, on = process.get("after_mode", "all"), process.get("after_on", "completed")
+    some = ", ".join(map(str, alive[:10])) + (f" and {len(alive) - 10} more" if len(alive) > 10 else "")
+    how = "ended in whatever way" if on == "always" else on
+    blocker = {
+        "requirement": {"after": after, "mode": mode, "on": on},
+        "total": len(after),
+        "held_by": [{"pid": pid, "until": None} for pid in alive],
+    }
+    return {
+        "reason": f"It begins when {mode} of its predecessors have {how}; {some} have not ended.",
+        "blockers": [blocker, *answer["blockers"][1:]],
+        "would_unblock": [f"the end of {some}", *answer["would_unblock"][1:]],
+    }
+
+
+async def _how_far(call: Call, process: Process, _: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the call that it waits for."""
+    if not (process.get("waiting_for") or {}).get("call"):
+        return {}
+    found = await call.ask("process-svc", "GET", f"/v1/processes/{process['pid']}/calls?limit=1")
+    items = found.json()["items"] if found.good else []
+    if not items:
+        return {}
+    made = items[0]
+    reason = (
+        f"It waits for {made['service']}: {made['completed']} of {made['total']} have completed, {made['need']} are needed;"
+        f" {made['started'] - made['ended']} are under way and {made['total'] - made['started']} have not begun."
+    )
+    return {"reason": reason, "blockers": [{"requirement": {"call": made}, "total": made["total"], "held_by": []}]}
+
+
+async def _which_incident(call: Call, process: Process, _: Mapping[str, Any]) -> dict[str, Any]:
+    if (id := process.get("incident")) is None:
+        return {}
+    found = await call.ask("process-svc", "GET", f"/v1/incidents/{id}")
+    incident = found.json() if found.good else {}
+    if "error" not in incident:
+        return {}
+    return {"reason": f"Incident {id} ({incident['type']}) waits for somebody: {incident['error'].get('message', '')}"}
+
+
+_MORE: Mapping[str, Callable[[Call, Process, Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
+    "NEW": _which_predecessors,
+    "WAITING": _how_far,
+    "SUSPENDED": _which_incident,
+}
 
 _EXPLAIN: Mapping[str, Callable[[Process], dict[str, Any]]] = {
     "NEW": _new,

@@ -105,9 +105,9 @@ def suspend(process: Process, now: datetime, reason: str | None, *, hold: bool =
 
 
 def resume(
-    process: Process, service: Service, outcomes: Outcomes, now: datetime, reason: str | None, *, children: bool = False
+    process: Process, service: Service, outcomes: Outcomes, now: datetime, reason: str | None, *, over: bool = False
 ) -> Decision:
-    """Back to READY; to NEW or WAITING where what it waited for is still missing. `children`: those it waited for ended."""
+    """Back to READY; to NEW or WAITING where what it waited for is still missing. `over`: its children or its barrier are."""
     if process.state is not SUSPENDED:
         return illegal(process, CommandName.RESUME)
     if process.incident is not None:
@@ -120,7 +120,7 @@ def resume(
     command, origin = CommandName.RESUME, process.suspended_from
     if origin is WAITING and process.waiting is not None:
         waiting = _caught_up(process, process.waiting, service, now)
-        if not _is_over(waiting, now, children=children):
+        if not over and not _is_over(waiting, now):
             entry = left(process, command, WAITING, "waiting", reason, suspended_from=None, waiting=waiting)
             return Change([entry])
     if origin is NEW:
@@ -148,11 +148,9 @@ def _later(at: datetime | None, by: timedelta) -> datetime | None:
     return at + by if by <= last - at else last
 
 
-def _is_over(waiting: Waiting, now: datetime, *, children: bool) -> bool:
+def _is_over(waiting: Waiting, now: datetime) -> bool:
     if waiting.met:
         return True
-    if waiting.children_mode is not None:
-        return children
     return waiting.until is not None and waiting.until <= now
 
 

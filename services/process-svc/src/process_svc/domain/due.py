@@ -49,7 +49,11 @@ def _waited(process: Process, service: Service, now: datetime) -> Change | None:
     if waiting.on_timeout is OnTimeout.WAKE:
         return Change([Entry(CommandName.TIME_OUT, "ready", _woken(process, now), WAITING, "it waited in vain")])
     error = Error(ErrorClass.BUSINESS, "timeout", "what it waited for did not come in time")
-    return failed(process, CommandName.TIME_OUT, service, error, now, None)
+    change = failed(process, CommandName.TIME_OUT, service, error, now, None)
+    if waiting.barrier is not None:  # who has failed is no party any more
+        entry = change.entries[-1]
+        entry.process = entry.process.but(waiting=None)
+    return change
 
 
 def _woken(process: Process, now: datetime) -> Process:

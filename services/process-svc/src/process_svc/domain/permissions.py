@@ -9,7 +9,18 @@ from kernel_contracts.vocabulary import CommandName as Name
 from kernel_contracts.vocabulary import Role
 
 _COMMANDERS: Final = frozenset({Role.ADMIN.value, Role.INTEGRATOR.value})
-OWN: Final = frozenset({Name.COMPLETE, Name.FAIL, Name.WAIT, Name.RELEASE, Name.SET_CONTEXT, Name.SUSPEND, Name.RESUME})
+OWN: Final = frozenset(
+    {
+        Name.COMPLETE,
+        Name.FAIL,
+        Name.WAIT,
+        Name.ARRIVE,
+        Name.RELEASE,
+        Name.SET_CONTEXT,
+        Name.SUSPEND,
+        Name.RESUME,
+    }
+)
 
 
 MIGRATE: Final = frozenset({Name.MIGRATE})

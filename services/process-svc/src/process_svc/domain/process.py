@@ -22,7 +22,7 @@ INLINE: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a WAITING process waits for: exactly one of event, timer (`until`), children; and its time limit."""
+    """What a WAITING process waits for: exactly one of event, timer (`until`), children, call, barrier; and its time limit."""
 
     event_type: str | None = None
     event_key: str | None = None
@@ -33,6 +33,13 @@ class Waiting:
     on_timeout: OnTimeout = OnTimeout.WAKE
     met: bool = False
     """It came while the process was suspended: over as soon as that is resumed."""
+    call: int | None = None
+    """The id of the call; what it is, is in `told`."""
+    barrier: int | None = None
+    """The id of the barrier, and in `round` which of its rounds it takes part in."""
+    round: int = 0
+    told: Mapping[str, Any] | None = None
+    """Of the call or the barrier, as it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,8 @@ class Process:
     """The id of the command that ended it: by it the same one again is known."""
     journal_hash: bytes | None = None
     """Of its newest journal row (see `ledger`); None where that was written before rows were chained."""
+    call: int | None = None
+    """The call of its parent that made it."""
     entities: tuple[Reference, ...] = ()
     """Beyond that of `entity_type` and `entity_id`."""
     tried_at: datetime | None = None

@@ -4,7 +4,8 @@ A process is created NEW and admitted to READY once its definition and entity ar
 is open. The scheduler's grant dispatches it (RUNNING). It leaves RUNNING by ending (TERMINATED, with an outcome), by waiting for
 something (WAITING), by giving its place back (READY), or by being suspended. SUSPENDED keeps where it came from, and resume leads
 back there where what it waited for is still missing. `fail` retries by way of NEW while attempts are left; `time_out` is the same
-for a limit of time that has passed. `skip` ends a failed process as if it had been completed.
+for a limit of time that has passed, `return` for children that were called and failed. `skip` ends a failed process as if it
+had been completed.
 
 Commands that change attributes only (`prioritize`, `assign`, `set_context`) lead to the state they came from; a RUNNING process
 that is assigned to another operator goes back to the queue.
@@ -38,8 +39,18 @@ TABLE: Final = (
     Move(CommandName.ADMIT, (NEW,), (READY,), "predecessors done, window open"),
     Move(CommandName.DISPATCH, (READY,), (RUNNING,), "granted"),
     Move(CommandName.WAIT, (RUNNING,), (WAITING,)),
+    Move(CommandName.CALL, (RUNNING,), (WAITING,), "for a child"),
+    Move(CommandName.MAP, (RUNNING,), (WAITING,), "for a child an item"),
+    Move(CommandName.ITERATE, (RUNNING,), (WAITING,), "for one child after the other"),
+    Move(CommandName.ARRIVE, (RUNNING,), (WAITING,), "at a barrier"),
     Move(CommandName.WAKE, (WAITING,), (READY,)),
     Move(CommandName.WAKE, (SUSPENDED,), (SUSPENDED,), "where it waited: kept until it is resumed"),
+    Move(
+        CommandName.RETURN,
+        (WAITING,),
+        (READY, NEW, SUSPENDED, TERMINATED),
+        "children have ended; as their failure says",
+    ),
     Move(CommandName.PREEMPT, (RUNNING,), (READY,)),
     Move(CommandName.RELEASE, (RUNNING,), (READY,)),
     Move(CommandName.SUSPEND, (NEW, READY, RUNNING, WAITING), (SUSPENDED,)),
@@ -68,6 +79,7 @@ _OURS: Final = frozenset(
         CommandName.PREEMPT,
         CommandName.TIME_OUT,
         CommandName.SKIP,
+        CommandName.RETURN,
     }
 )
 """Given by the kernel itself, or by way of something else."""

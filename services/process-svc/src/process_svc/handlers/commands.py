@@ -21,6 +21,7 @@ from process_svc.domain.snapshots import intact
 from process_svc.domain.steps import Error
 from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
+from process_svc.handlers.calling import begin
 from process_svc.handlers.families import Family
 from process_svc.handlers.keys import correlation_key
 from process_svc.handlers.mappings import end_context
@@ -46,6 +47,10 @@ NAMED: Final[Mapping[CommandName, type[bodies.ProcessCommand]]] = {
     CommandName.RETRY: bodies.RetryProcess,
     CommandName.SET_CONTEXT: bodies.PatchContext,
     CommandName.MIGRATE: bodies.MigrateProcess,
+    CommandName.CALL: bodies.CallProcess,
+    CommandName.MAP: bodies.MapProcess,
+    CommandName.ITERATE: bodies.IterateProcess,
+    CommandName.ARRIVE: bodies.ArriveAtBarrier,
 }
 """What can be asked of a process over both doors, and the body of each."""
 
@@ -136,9 +141,10 @@ def _resume(work: Work, process: Process, body: bodies.ResumeProcess, now: datet
 def resumed(work: Work, process: Process, now: datetime, reason: str | None) -> Decision:
     family = work.families.of.get(process.pid)
     waiting = process.waiting
-    children = waiting is not None and family is not None and children_done(waiting, family)
+    over = waiting is not None and family is not None and children_done(waiting, family)
+    over = over or work.barriers.passed(waiting)
     service = work.entry(process).service
-    return decisions.resume(process, service, work.outcomes, now, reason, children=children)
+    return decisions.resume(process, service, work.outcomes, now, reason, over=over)
 
 
 def children_done(waiting: Waiting, family: Family) -> bool:
@@ -191,6 +197,9 @@ def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime)
         timeout = None if body.timeout is None else now + body.timeout
     except OverflowError:
         return too_far("/for")
+    if (barrier := target.barrier) is not None:
+        limit = (timeout, body.on_timeout)
+        return work.barriers.arrive(process, CommandName.WAIT, barrier.name, barrier.parties, limit, now, body.reason)
     key = None if target.event is None else target.event.key
     if key is not None and key.startswith("=") and process.state is ProcessState.RUNNING:
         computed = correlation_key(process, key, now)
@@ -216,6 +225,14 @@ def _wait(work: Work, process: Process, body: bodies.WaitProcess, now: datetime)
                 f"{family.ended} of {family.total} children of process {process.pid} have ended already.",
             )
     return decisions.wait(process, waiting, body.reason)
+
+
+def _arrive(work: Work, process: Process, body: bodies.ArriveAtBarrier, now: datetime) -> Decision | Problem:
+    try:
+        limit = (None if body.timeout is None else now + body.timeout, body.on_timeout)
+    except OverflowError:
+        return too_far("/timeout")
+    return work.barriers.arrive(process, CommandName.ARRIVE, body.name, body.parties, limit, now, body.reason)
 
 
 def _wake(_: Work, process: Process, body: bodies.WakeProcess, now: datetime) -> Decision | Problem:
@@ -316,4 +333,6 @@ _DECIDE: Final[Mapping[CommandName, Decide]] = {
     CommandName.RETRY: _retry,
     CommandName.SET_CONTEXT: _set_context,
     CommandName.MIGRATE: migrated,
+    CommandName.ARRIVE: _arrive,
+    **dict.fromkeys((CommandName.CALL, CommandName.MAP, CommandName.ITERATE), begin),
 }

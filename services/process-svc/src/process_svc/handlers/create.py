@@ -64,15 +64,21 @@ def create_batch(work: Work, command: Command, now: datetime) -> Result:
 def _create(work: Work, command: Command, body: CreateProcess, now: datetime) -> tuple[Process, int] | Problem:
     if command.envelope is None and not may_create(command.roles):
         return forbidden("start processes")
+    return make(work, command, body, now, command.tenant)
+
+
+def make(
+    work: Work, command: Command, body: CreateProcess, now: datetime, tenant: str, *, call: int | None = None
+) -> tuple[Process, int] | Problem:
+    """(the process, the status of HTTP). `call`: of its parent, which makes it."""
     if command.cause.depth > MAX_DEPTH:
         return conflict("Chain of causes too long", f"This is caused by a chain of more than {MAX_DEPTH} messages.")
-    tenant = command.tenant
     key_hash = None
     if body.key is not None:
         key_hash = _fingerprint(body)
         if (taken := work.keys.get((tenant, body.key))) is not None:
             return _again(work.processes[taken], body.key, key_hash)
-    service = _service(work, tenant, body, now)
+    service = service_of(work, tenant, body, now)
     if isinstance(service, Problem):
         return service
     if (wrong := _entity_problem(service, body)) is not None:
@@ -97,6 +103,8 @@ def _create(work: Work, command: Command, body: CreateProcess, now: datetime) ->
         return too_far("")
     if line:
         process = process.but(ahead=line[-1])
+    if call is not None:
+        process = process.but(call=call)
     decided = decisions.create(process, work.outcomes, now)
     if isinstance(decided, Refusal):
         return problem(decided)
@@ -147,7 +155,8 @@ def _again(process: Process, key: str, key_hash: bytes) -> tuple[Process, int] |
     )
 
 
-def _service(work: Work, tenant: str, body: CreateProcess, now: datetime) -> Service | Problem:
+def service_of(work: Work, tenant: str, body: CreateProcess, now: datetime) -> Service | Problem:
+    """The version that it gets."""
     life = work.lives.get((tenant, body.service))
     if life is None:
         return not_found("service", body.service)

@@ -1,19 +1,22 @@
 """What the kernel tells itself: grants, time, and what the change of one process means for its relatives."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from kernel_contracts.vocabulary import OnParentClose, ProcessState
 from kernel_runtime.command import Answer, Command, Result
 
 from process_svc import wire
-from process_svc.domain import decisions
+from process_svc.domain import barriers, decisions
 from process_svc.domain.due import tick as due
 from process_svc.domain.limits import begun, finish_by
 from process_svc.domain.process import Change, Process, Refusal
+from process_svc.handlers import calling
+from process_svc.handlers.barriers import opened_at
 from process_svc.handlers.bodies import FollowUp, Grant, Tick
 from process_svc.handlers.commands import children_done, resumed
 from process_svc.handlers.work import Work
-from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, PART, REPLACE, RESUME, SUSPEND, TURN
+from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, OPEN, PART, REPLACE, REST, RESUME, SPAWN, SUSPEND, TURN
 
 DONE = Answer()
 
@@ -52,6 +55,13 @@ def tick(work: Work, command: Command, now: datetime) -> Result:
     process = work.processes.get(body.pid)
     if process is None:
         return DONE
+    waiting = process.waiting
+    if waiting is not None and waiting.call is not None and waiting.timeout is not None and waiting.timeout <= now:
+        calling.join(work, command, process, now, late=True)
+        return DONE
+    if work.barriers.passed(waiting):
+        work.apply(barriers.opened(process, now), command, now)
+        return DONE
     service = work.entry(process).service
     lease = work.leases.locked.get(process.pid)
     change = due(process, service, work.outcomes, now, claimed=lease is None or lease.worker is not None)
@@ -75,23 +85,48 @@ def follow_up(work: Work, command: Command, now: datetime) -> Result:
     if body.kind == TURN:
         _admit(work, command, process, now)
         return DONE
+    if body.kind == SPAWN:
+        calling.spawn(work, command, process, now)
+        return DONE
     relatives = work.relatives[body.id]
+    if body.kind == OPEN:
+        _open(work, command, body, relatives, now)
+        return DONE
     for pid in relatives:
         relative = work.processes[pid]
         if relative.state is not ProcessState.TERMINATED:
-            if body.kind == REPLACE:
-                reason = f"replaced by process {body.pid}"
-                _apply(work, command, decisions.cancel(relative, now, reason), now)
+            if (reason := _CANCELS.get(body.kind)) is not None:
+                _apply(work, command, decisions.cancel(relative, now, reason.format(body.pid)), now)
             else:
                 _RELATIVE[body.kind](work, command, relative, now)
     if len(relatives) == PART:
-        work.follow(body.kind, body.pid, command.cause, relatives[-1])
+        work.follow(body.kind, body.pid, command.cause, body.position if body.kind == REST else relatives[-1])
     return DONE
+
+
+def _open(work: Work, command: Command, body: FollowUp, members: Sequence[int], now: datetime) -> None:
+    """All have arrived; who is suspended goes on when it is resumed."""
+    place = opened_at(body)
+    for pid in members:
+        member = work.processes.get(pid)
+        if member is None or member.state is not ProcessState.WAITING or member.waiting is None:
+            continue
+        if (member.waiting.barrier, member.waiting.round) == place:
+            work.apply(barriers.opened(member, now), command, now)
+    work.barriers.told(body, members)
+    if len(members) == PART:
+        work.follow(OPEN, body.pid, command.cause, body.position, data=body.data)
+
+
+_CANCELS = {REPLACE: "replaced by process {}", REST: "the call of process {} is over"}
 
 
 def _join(work: Work, command: Command, parent: Process, now: datetime) -> None:
     """Children have ended: the parent goes on where it waited for them."""
     family, waiting = work.families.of.get(parent.pid), parent.waiting
+    if waiting is not None and waiting.call is not None:
+        calling.join(work, command, parent, now)
+        return
     if parent.state is not ProcessState.WAITING or waiting is None or family is None:
         return
     if children_done(waiting, family):

@@ -7,9 +7,13 @@ from typing import Any
 
 from kernel_contracts.holds import NewHold
 from kernel_contracts.process import (
+    ArriveAtBarrier,
+    CallProcess,
     CompleteProcess,
     CreateProcess,
     FailProcess,
+    IterateProcess,
+    MapProcess,
     MigrateProcess,
     PatchContext,
     ProcessCommand,
@@ -38,6 +42,7 @@ from process_svc.handlers.bodies import (
     Settle,
     Tick,
 )
+from process_svc.store.follow_ups import JOIN, SPAWN
 
 
 @dataclass(slots=True)
@@ -70,6 +75,10 @@ class Touched:
     job_items: list[tuple[int, int]] = field(default_factory=list)
     """(job, item)"""
     new_jobs: int = 0
+    called: list[tuple[str, str]] = field(default_factory=list)
+    """(tenant, service) of each call"""
+    arrivals: list[tuple[int, str]] = field(default_factory=list)
+    """(pid, name of the barrier)"""
 
 
 def touched(commands: Sequence[Command]) -> Touched:
@@ -105,11 +114,6 @@ def _fail(found: Touched, tenant: str, body: FailProcess) -> None:
     _by_token(found, tenant, body)
 
 
-def _tick(found: Touched, tenant: str, body: Tick) -> None:
-    found.ticks.add(body.pid)
-    _may_fail(found, tenant, body)
-
-
 def _lapse(found: Touched, tenant: str, body: Lapse) -> None:
     _may_fail(found, tenant, body)
     found.leases.add(body.pid)
@@ -129,10 +133,28 @@ def _changes_context(found: Touched, tenant: str, body: Any) -> None:
     found.whole.add(body.pid)
 
 
+def _call(found: Touched, tenant: str, body: CallProcess) -> None:
+    _changes_context(found, tenant, body)
+    found.called.append((tenant, body.service))
+
+
+def _arrive(found: Touched, tenant: str, body: ArriveAtBarrier) -> None:
+    found.pids.add(body.pid)
+    found.arrivals.append((body.pid, body.name))
+
+
 def _wait(found: Touched, tenant: str, body: WaitProcess) -> None:
     found.pids.add(body.pid)
     if body.for_.event is not None and (body.for_.event.key or "").startswith("="):
         found.whole.add(body.pid)
+    if body.for_.barrier is not None:
+        found.arrivals.append((body.pid, body.for_.barrier.name))
+
+
+def _tick(found: Touched, tenant: str, body: Tick) -> None:
+    _may_fail(found, tenant, body)
+    found.whole.add(body.pid)
+    found.ticks.add(body.pid)
 
 
 def _migrate(found: Touched, tenant: str, body: MigrateProcess) -> None:
@@ -155,6 +177,9 @@ def _batch(found: Touched, tenant: str, body: Batch) -> None:
 def _follow_up(found: Touched, tenant: str, body: FollowUp) -> None:
     found.follow_ups.append(body)
     found.pids.add(body.pid)
+    if body.kind == SPAWN or (body.kind == JOIN and (body.data is None or '"calls"' in body.data)):
+        found.whole.add(body.pid)
+        found.may_fail += 1
 
 
 def _resolve(found: Touched, tenant: str, body: ResolveIncident) -> None:
@@ -218,6 +243,8 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     Grant: _command,
     Lapse: _lapse,
     Beats: _beats,
+    **dict.fromkeys((CallProcess, MapProcess, IterateProcess), _call),
+    ArriveAtBarrier: _arrive,
     Tick: _tick,
     ResumeProcess: _may_fail,
     Batch: _batch,

@@ -5,20 +5,23 @@ from datetime import datetime
 
 import orjson
 from kernel_contracts.process import CreateProcess, Entity
-from kernel_contracts.vocabulary import Outcome
+from kernel_contracts.vocabulary import Outcome, Rest
 from kernel_runtime.command import Cause, Command, Message
 from kernel_runtime.database import Connection
 from kernel_runtime.problem import Problem
 
 from process_svc import catalog, wire
 from process_svc.domain import decisions, ledger
+from process_svc.domain.calls import Call, Verdict, startable, verdict
 from process_svc.domain.life import Life, published
 from process_svc.domain.limits import CLAIMED, limited
 from process_svc.domain.process import Change, Entry, Process, wake_at
 from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
-from process_svc.domain.states import NEW, READY, RUNNING, TERMINATED
+from process_svc.domain.states import NEW, READY, RUNNING, TERMINATED, WAITING
 from process_svc.handlers import journal, searched
+from process_svc.handlers.barriers import Barriers
+from process_svc.handlers.calls import Calls
 from process_svc.handlers.families import Families, Family
 from process_svc.handlers.job_work import JobWork
 from process_svc.handlers.leases import Leases
@@ -28,7 +31,7 @@ from process_svc.memory import Memory
 from process_svc.store import chains, follow_ups, holds, incidents, lives
 from process_svc.store import processes as store
 from process_svc.store import services as service_store
-from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, TURN, FollowUp
+from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, OPEN, PART, REST, SPAWN, TURN, FollowUp
 from process_svc.store.holds import Hold
 from process_svc.store.incidents import Incident
 from process_svc.store.lives import LifeChange
@@ -44,6 +47,8 @@ class Work:
         self.messages: list[Message] = []
         self.processes: dict[int, Process] = {}
         self.families = Families()
+        self.calls = Calls()
+        self.barriers = Barriers()
         self.outcomes: dict[int, Outcome | None] = {}
         self.keys: dict[tuple[str, str], int] = {}
         self.lives: dict[tuple[str, str], Life] = {}
@@ -77,6 +82,8 @@ class Work:
         self._opened: dict[int, Incident] = {}
         self._resolved: list[tuple[int, str, datetime]] = []
         self._follow: dict[tuple[str, int, int], Cause] = {}
+        self._with: dict[tuple[str, int, int], str] = {}
+        """What these follow-ups carry."""
         self._told: list[FollowUp] = []
         self._time: tuple[datetime | None, str, str] = (None, "", "")
         self.turns: Turns | None = None
@@ -95,7 +102,7 @@ class Work:
             await self._take_follow_ups(connection, found)
         if found.incidents:
             await self._find_incidents(connection, found)
-        if found.creates:
+        if found.creates or found.called:
             await self._prepare_creates(connection, found)
         self.processes = processes = await store.lock(connection, found.pids, found.whole)
         if found.leases or found.beats:
@@ -111,6 +118,8 @@ class Work:
         if found.new_holds:
             await self.memory.holds.have(connection, found.new_holds)
         await self._load_relations(connection, found)
+        await self._load_calls(connection, found)
+        await self.barriers.load(connection, self.processes, found.arrivals, found.ticks)
         if found.may_fail:
             await self.memory.incidents.have(connection, found.may_fail)
         wanted = {(each.tenant, each.service, each.service_version) for each in processes.values()}
@@ -121,6 +130,9 @@ class Work:
                 wanted.add((process.tenant, process.service, version))
         for tenant, body in found.creates:
             wanted.update((tenant, body.service, version) for version in self.candidates(tenant, body))
+        for key in found.called:
+            if (life := self.lives.get(key)) is not None:
+                wanted.update((*key, version) for version in life.candidates)
         if missing := self.memory.catalog.missing(wanted):
             self.memory.catalog.keep(await service_store.versions(connection, missing))
         if self.memory.catalog.maps:
@@ -171,8 +183,10 @@ class Work:
                 found.snapshots.append((each.pid, version))
 
     async def _prepare_creates(self, connection: Connection, found: Touched) -> None:
-        await self.memory.pids.have(connection, len(found.creates))
-        names = {(tenant, body.service) for tenant, body in found.creates}
+        await self.memory.pids.have(connection, len(found.creates) + len(found.called))
+        if found.called:
+            await self.memory.calls.have(connection, len(found.called))
+        names = {(tenant, body.service) for tenant, body in found.creates} | set(found.called)
         self.lives = await lives.found(connection, names)
         keyed = {(tenant, body.key) for tenant, body in found.creates if body.key is not None}
         if keyed:
@@ -205,6 +219,14 @@ class Work:
         wanted.update(each for each in found.versions if (life := self.lives.get(each[:2])) and each[2] <= life.latest)
         for each in await service_store.versions(connection, sorted(wanted)):
             self.texts[each.tenant, each.name, each.version] = each.definition
+
+    async def _load_calls(self, connection: Connection, found: Touched) -> None:
+        taken = [each for each in found.follow_ups if each.id in self.taken]
+        if creates := await self.calls.load(connection, self.processes, taken, found.ticks):
+            found.creates += creates
+            await self.memory.pids.have(connection, len(found.creates))
+            names = {(tenant, body.service) for tenant, body in creates}
+            self.lives |= await lives.found(connection, names)
 
     def _wanted(self, creates: Iterable[tuple[str, CreateProcess]]) -> Iterable[tuple[str, Service, Entity | None]]:
         """The services that these name, where there are such."""
@@ -268,7 +290,12 @@ class Work:
             if before is None:
                 self.families.born(after)
             elif self.families.changed(before, after):
+                self.calls.changed(before, after)
                 self.follow(JOIN, after.parent, command.cause)
+        if before is not None and (before.waiting is not None or after.waiting is not None):
+            self._waits(before, after, command.cause)
+        if self.barriers.opened and (others := self.barriers.opened_by(pid)) is not None:
+            self.follow(OPEN, pid, command.cause, data=others)
         if after.state is TERMINATED:
             self._ended(after, command.cause)
         return after
@@ -312,6 +339,23 @@ class Work:
         if process.has_dependents:
             self.follow(ADMIT, process.pid, cause)
 
+    def _waits(self, before: Process, after: Process, cause: Cause) -> None:
+        """It has begun to wait, or ceased to: what becomes of its call, or its place at a barrier."""
+        call = self.calls.left(before, after)
+        if call is not None and call.rest is Rest.CANCEL and call.alive and after.state is not TERMINATED:
+            self.follow(REST, after.pid, cause, call.id)
+        self.barriers.leave(before, after)
+        begins = after.state is WAITING and before.state is not WAITING
+        if begins and (call := self.calls.waited_for(after)) is not None:
+            self.go_on(call, cause)
+
+    def go_on(self, call: Call, cause: Cause) -> None:
+        """Its caller is WAITING for it: further items begin, or it goes on."""
+        if verdict(call) is not Verdict.OPEN:
+            self.follow(JOIN, call.pid, cause)
+        elif number := startable(call):
+            self.follow(SPAWN, call.pid, cause, min(number, PART))
+
     def _take_turn(self, turns: Turns, before: Process | None, after: Process, cause: Cause) -> None:
         service = self.entry(after).service
         if after.state is not TERMINATED:
@@ -320,9 +364,11 @@ class Work:
         elif (following := turns.leave(after, service)) is not None:
             self.follow(TURN, following, cause)
 
-    def follow(self, kind: str, pid: int, cause: Cause, position: int = 0) -> None:
+    def follow(self, kind: str, pid: int, cause: Cause, position: int = 0, *, data: str | None = None) -> None:
         """To be carried out for the relatives of `pid` after this batch; once for all that has happened in it."""
         self._follow[kind, pid, position] = cause
+        if data is not None:
+            self._with[kind, pid, position] = data
 
     def mark(self, pid: int, **flags: bool) -> None:
         """`has_children`, `has_dependents`, or only when it is due: no new version of the process."""
@@ -393,6 +439,8 @@ class Work:
         if self.turns is not None:
             await self.turns.save(connection)
         await self.families.save(connection)
+        await self.calls.save(connection)
+        await self.barriers.save(connection)
         await self.leases.save(connection, processes)
         if self._opened:
             await incidents.open_all(connection, list(self._opened.values()))
@@ -414,10 +462,12 @@ class Work:
         if self.jobs is not None:
             await self.jobs.save(connection)
 
-    def _data(self, kind: str, pid: int, _: int) -> str | None:
-        if kind != JOIN or not (kin := self.families.told(pid)):
-            return None
-        return orjson.dumps({"kin": kin}).decode()
+    def _data(self, kind: str, pid: int, position: int) -> str | None:
+        if kind != JOIN:
+            return self._with.get((kind, pid, position))
+        told = {"kin": self.families.told(pid), "calls": self.calls.told(pid)}
+        found = {name: value for name, value in told.items() if value}
+        return orjson.dumps(found).decode() if found else None
 
     def committed(self) -> None:
         if self._now is not None:

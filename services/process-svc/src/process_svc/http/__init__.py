@@ -6,6 +6,8 @@ from starlette.routing import BaseRoute
 
 from process_svc.desk import Desk
 from process_svc.http import (
+    barriers,
+    calls,
     checks,
     commands,
     entities,
@@ -32,6 +34,8 @@ def routes(database: Database, pipeline: Pipeline, desk: Desk, settings: Setting
         *commands.routes(pipeline),
         *reads.routes(database, settings.tree_limit),
         *entities.routes(database),
+        *calls.routes(database),
+        *barriers.routes(database, pipeline),
         *work.routes(database, pipeline, desk),
         *incidents.routes(database, pipeline),
         *jobs.routes(database, pipeline),

@@ -16,6 +16,8 @@ PART = 200
 class FollowUp(NamedTuple):
     """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, TURN, REPLACE, seen from `pid`. `cause` and `data` are JSON.
 
+    SPAWN: `position` further items of its call may begin; REST: the children of its call `position` that are alive are to end.
+    OPEN: it came last to a barrier, those who wait there go on.
     TURN: its entity is free for it; REPLACE: those of its service that came before it on its entity are to end.
     """
 
@@ -25,11 +27,12 @@ class FollowUp(NamedTuple):
     position: int
     cause: str
     data: str | None = None
-    """What JOIN adds to the family of `pid`."""
+    """What JOIN adds to the family of `pid` and to its calls; which barrier has opened, in which round."""
 
 
 JOIN, CLOSE, ADMIT, SUSPEND, RESUME = "join", "close", "admit", "suspend", "resume"
 TURN, REPLACE = "turn", "replace"
+SPAWN, REST, OPEN = "spawn", "rest", "open"
 
 # Relatives are found before they are locked: whatever may be of interest by then is among them. A successor that is
 # SUSPENDED here may be on its way back to NEW, in a transaction that did not see its predecessor's end.
@@ -54,6 +57,20 @@ CROSS JOIN LATERAL (
     WHERE dependency.after_pid = wanted.pid AND dependency.pid > wanted.position AND process.state IN ('NEW', 'SUSPENDED')
     ORDER BY dependency.pid LIMIT $4) relative
 """
+_OF_A_CALL = """
+SELECT wanted.id, relative.pid FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS wanted (id, pid, call)
+CROSS JOIN LATERAL (
+    SELECT child.pid FROM process child
+    WHERE child.parent = wanted.pid AND child.call = wanted.call AND child.state <> 'TERMINATED'
+    ORDER BY child.pid LIMIT $4) relative
+"""
+_MEMBERS = """
+SELECT wanted.id, member.pid FROM unnest($1::bigint[], $2::text[]) AS wanted (id, data)
+CROSS JOIN LATERAL (
+    SELECT pid FROM barrier_member
+    WHERE barrier = (data::jsonb ->> 'barrier')::bigint AND round = (data::jsonb ->> 'round')::int
+    ORDER BY pid LIMIT $3) member
+"""
 _EARLIER = """
 SELECT wanted.id, relative.pid FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS wanted (id, pid, position)
 JOIN process newer ON newer.pid = wanted.pid
@@ -64,6 +81,14 @@ CROSS JOIN LATERAL (
         AND turn.pid > wanted.position AND turn.pid < wanted.pid
     ORDER BY turn.pid LIMIT $4) relative
 """
+
+
+_RELATIVES = (
+    (_CHILDREN, (CLOSE, SUSPEND, RESUME)),
+    (_DEPENDENTS, (ADMIT,)),
+    (_EARLIER, (REPLACE,)),
+    (_OF_A_CALL, (REST,)),
+)
 
 
 async def add(connection: Connection, new: Sequence[tuple[str, int, int, str, str | None]]) -> list[FollowUp]:
@@ -81,11 +106,15 @@ async def take(connection: Connection, ids: Iterable[int]) -> set[int]:
 async def relatives(connection: Connection, wanted: Sequence[FollowUp]) -> dict[int, list[int]]:
     """id of the follow-up -> pids of the relatives that it is for, in their order, PART at most."""
     found: dict[int, list[int]] = {each.id: [] for each in wanted}
-    for sql, kinds in ((_CHILDREN, (CLOSE, SUSPEND, RESUME)), (_DEPENDENTS, (ADMIT,)), (_EARLIER, (REPLACE,))):
+    for sql, kinds in _RELATIVES:
         some = [(each.id, each.pid, each.position) for each in wanted if each.kind in kinds]
         if some:
             for row in await connection.fetch(sql, *zip(*some, strict=True), PART):
                 found[row["id"]].append(row["pid"])
+    opened = [(each.id, each.data) for each in wanted if each.kind == OPEN]
+    if opened:
+        for row in await connection.fetch(_MEMBERS, *zip(*opened, strict=True), PART):
+            found[row["id"]].append(row["pid"])
     return found
 
 

@@ -24,6 +24,7 @@ FIXED = (
     "key",
     "key_hash",
     "parent",
+    "call",
     "root",
     "after_mode",
     "after_on",
@@ -141,9 +142,7 @@ def process(row: Mapping[str, Any]) -> Process:
 
 
 def waiting_text(waiting: Waiting) -> str:
-    return orjson.dumps(
-        {name: value for name in Waiting.__slots__ if (value := getattr(waiting, name)) not in (None, False)}
-    ).decode()
+    return orjson.dumps({name: value for name in Waiting.__slots__ if (value := getattr(waiting, name))}).decode()
 
 
 def _waiting(text: str) -> Waiting:
