@@ -53,6 +53,13 @@ def test_nothing_runs(tmp_path: Path) -> None:
         (["export"], 1, "nothing runs here"),
         (["hold", "add", "a case"], 2, "--pid or --where"),
         (["hold", "add", "a case", "--where", "x"], 2, "NAME=VALUE"),
+        (["bulk", "cancel"], 2, "say which"),
+        (["bulk", "cancel", "--where", "x"], 2, "NAME=VALUE"),
+        (["bulk", "cancel", "--entity", "x"], 2, "TYPE:ID"),
+        (["bulk", "resolve", "--all"], 2, "--set action="),
+        (["bulk", "cancel", "--all"], 1, "nothing runs here"),
+        (["job", "1", "--pause", "--cancel"], 2, "one of --pause"),
+        (["jobs"], 1, "nothing runs here"),
         (["nonsense"], 2, "nonsense"),
     ],
 )

@@ -265,3 +265,60 @@ async def test_the_same_idempotency_key_makes_one_job(kernel: Lane) -> None:
     assert answers[0].json() == answers[1].json()
     other = await kernel.http.post("/v1/processes:bulk", json=body | {"dry_run": True}, headers=headers)
     assert other.status_code == 422
+
+
+async def test_running_processes_are_migrated_in_bulk(kernel: Lane) -> None:
+    await kernel.define()
+    old = [(await kernel.create(context={"n": n}))["pid"] for n in range(3)]
+    await kernel.ask("cancel", old[2])
+    await kernel.define(priority=70)
+    await kernel.create()
+    given = {"service": "check", "from": 1, "to": 2, "filter": {"state": "READY"}, "context_patch": {"scheme": "new"}}
+    async with kernel.jobs():
+        for dry_run in (True, False):
+            answer = await kernel.http.post("/v1/processes:migrate", json=given | {"dry_run": dry_run})
+            assert (answer.status_code, answer.json()["total"]) == (202, 2), answer.text
+            done = await ended(kernel, answer.json())
+            assert (done["command"], done["done"], done["failed"]) == ("migrate", 2, 0)
+            found = await items(kernel, done)
+            assert [item["pid"] for item in found] == old[:2]
+            if dry_run:
+                assert found[0]["change"]["changes"]["service_version"] == [1, 2]
+                assert (await kernel.read(old[0]))["service_version"] == 1
+    moved = await kernel.read(old[1])
+    assert (moved["service_version"], moved["state"]) == (2, "READY")
+    assert moved["context"] == {"n": 1, "scheme": "new"}
+    for wrong, status in (
+        ({"service": "check", "to": 9}, 404),
+        ({"service": "nobody", "to": 1}, 404),
+        ({"service": "check", "to": 2, "filter": {"service": "x"}}, 422),
+        ({"service": "check"}, 422),
+    ):
+        assert (await kernel.http.post("/v1/processes:migrate", json=wrong)).status_code == status, wrong
+    assert await kernel.breaches() == {}
+
+
+async def test_a_job_that_can_not_be_gone_on_with_fails_and_says_why(kernel: Lane) -> None:
+    await kernel.define()
+    await kernel.create()
+    broken, sound = await bulk(kernel, "cancel", {}), await bulk(kernel, "prioritize", {}, priority=1)
+    await kernel.execute("UPDATE job SET filter = '{\"colour\": 1}' WHERE id = $1", broken["id"])
+    async with kernel.jobs():
+        failed = await ended(kernel, broken, "failed")
+        assert "colour" in failed["error"]
+        await ended(kernel, sound)
+    assert await states(kernel) == {"READY": 1}
+    assert await kernel.breaches() == {}
+
+
+async def test_a_job_that_can_not_be_gone_on_with_fails_and_says_why(kernel: Lane) -> None:
+    await kernel.define()
+    await kernel.create()
+    broken, sound = await bulk(kernel, "cancel", {}), await bulk(kernel, "prioritize", {}, priority=1)
+    await kernel.execute("UPDATE job SET filter = '{\"colour\": 1}' WHERE id = $1", broken["id"])
+    async with kernel.jobs():
+        failed = await ended(kernel, broken, "failed")
+        assert "colour" in failed["error"]
+        await ended(kernel, sound)
+    assert await states(kernel) == {"READY": 1}
+    assert await kernel.breaches() == {}

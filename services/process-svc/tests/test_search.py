@@ -221,8 +221,10 @@ async def test_no_list_looks_through_the_table(kernel: Lane) -> None:
         sort = dict(given).get("sort", "pid")
         found = parsed([pair for pair in given if pair[0] != "sort"], "main")
         async with search.searching(kernel.database) as connection:
+            order = Order(sort.removeprefix("-"), sort.startswith("-"))
+            search.ordered(found, order)
             await search.resolve(connection, found)
-            for sql, values in search.statements(found, Order(sort.removeprefix("-"), sort.startswith("-")), 51):
+            for sql, values in search.statements(found, order, 51):
                 text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *values)
                 plan = nodes(orjson.loads(text)[0]["Plan"])
                 scanned = [each["Node Type"] for each in plan if each.get("Relation Name") == "process"]

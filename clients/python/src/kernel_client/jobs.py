@@ -24,6 +24,21 @@ class Jobs:
         sent = {"filter": filter, "action": action, "dry_run": dry_run, **more}
         return cast(Job, (await self._transport.request("POST", "/v1/incidents:resolve", sent)).data)
 
+    async def migrate(
+        self,
+        service: str,
+        to: int,
+        *,
+        since: int | list[int] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        context_patch: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> Job:
+        """Processes of `service`, of the version (or versions) `since`, to the version `to`."""
+        sent = {"service": service, "from": since, "to": to, "filter": filter or {}, "dry_run": dry_run}
+        sent["context_patch"] = context_patch
+        return cast(Job, (await self._transport.request("POST", "/v1/processes:migrate", sent)).data)
+
     async def get(self, id: int) -> Job:
         return cast(Job, (await self._transport.request("GET", f"/v1/jobs/{segment(id)}")).data)
 

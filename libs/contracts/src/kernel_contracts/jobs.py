@@ -73,6 +73,8 @@ class JobChange(Event):
     from_: str = Field(alias="from")
     to: str
     outcome: str | None = None
+    changes: JsonObject = {}
+    """Attribute -> [before, after], as its history would tell them."""
 
 
 class JobItem(Event):

@@ -6,20 +6,23 @@ runner rests as long as it worked. A dry run decides on a work of its own and sa
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import orjson
 import structlog
 from kernel_contracts.vocabulary import CommandName, JobState
 from kernel_runtime.command import Cause, Command
-from kernel_runtime.database import Database, is_away
+from kernel_runtime.database import AGAIN, Database, is_away
 from kernel_runtime.pipeline import Pipeline
-from kernel_runtime.problem import Problem, ProblemError
+from kernel_runtime.problem import Problem
 from pydantic import BaseModel
 
 from process_svc.domain.jobs import progressed
+from process_svc.domain.process import Process
 from process_svc.handlers.bodies import JobItem, ResolveIncident, Settle
 from process_svc.handlers.commands import NAMED
 from process_svc.handlers.job_work import refused
@@ -86,15 +89,19 @@ class Runner:
             return await attributes.fill(connection, FILLED, self._settling)
 
     async def _step(self, job: Job) -> None:
-        """One part of one job; then others get their turn."""
+        """One part of one job; then others get their turn. A job that can't be gone on with fails, and says why."""
         if self._pipeline.blocked is not None:
             await asyncio.sleep(LOOK)
             return
         started = time.perf_counter()
-        if not job.collected:
-            await self._collect(job)
-        else:
-            await self._carry_out(job)
+        try:
+            await (self._carry_out(job) if job.collected else self._collect(job))
+        except AGAIN:
+            return
+        except Exception as error:
+            if is_away(error):
+                raise
+            await self._fail(job, error)
         if self._pipeline.busy:
             self._part = max(SMALLEST, self._part // 2)
             await asyncio.sleep(time.perf_counter() - started)
@@ -102,13 +109,21 @@ class Runner:
             self._part = min(PART, self._part + SMALLEST)
             await asyncio.sleep(0)
 
+    async def _fail(self, job: Job, error: Exception) -> None:
+        log.error("job.failed", job=job.id, exc_info=error)
+        async with self._database.transaction() as connection:
+            locked = (await jobs.lock(connection, [job.id]))[job.id]
+            if locked.ended_at is None:
+                locked.state, locked.error = JobState.FAILED, str(error) or type(error).__name__
+                locked.ended_at = await connection.fetchval("SELECT clock_timestamp()")
+                await jobs.update(connection, locked)
+
     # What it is for
 
     async def _collect(self, job: Job) -> None:
         """The next range of pids: as wide as a tenth of a second allows."""
         width = self._width.setdefault(job.id, 20_000)
         started = time.perf_counter()
-        error = None
         try:
             async with self._database.transaction() as connection:
                 await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -129,20 +144,10 @@ class Runner:
                 if locked.state is JobState.COMPLETED:
                     locked.ended_at = now
                 await jobs.update(connection, locked)
-        except (asyncpg.PostgresError, TimeoutError, ProblemError) as failure:
-            if isinstance(failure, TimeoutError | asyncpg.QueryCanceledError) and width > 1:
-                self._width[job.id] = max(1, width // 10)
-                return
-            if is_away(failure):
+        except (TimeoutError, asyncpg.QueryCanceledError):
+            if width == 1:
                 raise
-            error = str(failure)
-        if error is not None:
-            log.error("job.failed", job=job.id, error=error)
-            async with self._database.transaction() as connection:
-                locked = (await jobs.lock(connection, [job.id]))[job.id]
-                locked.state, locked.error = JobState.FAILED, error
-                locked.ended_at = await connection.fetchval("SELECT clock_timestamp()")
-                await jobs.update(connection, locked)
+            self._width[job.id] = max(1, width // 10)
             return
         spent = time.perf_counter() - started
         self._width[job.id] = min(5_000_000, width * 2) if spent < 0.1 else max(1_000, width // 2)
@@ -188,9 +193,28 @@ class Runner:
     async def _decided(
         self, job: Job, left: Sequence[tuple[int, int]], inner: Sequence[Command]
     ) -> list[Settled] | None:
-        """What would become of each, in their order; relatives apart. Nothing of it is saved."""
-        settled: list[Settled] = []
+        """What would become of each, in their order; relatives apart. None: the same again later."""
         try:
+            return await self._scratch(job, left, inner)
+        except AGAIN:
+            return None
+        except Exception as error:
+            if is_away(error):
+                raise
+            if len(left) > 1:  # one of them breaks the others
+                singly = [
+                    await self._decided(job, [each], [command]) for each, command in zip(left, inner, strict=True)
+                ]
+                return [settled for found in singly if found is not None for settled in found]
+            log.error("job.item_broken", job=job.id, item=left[0][0], exc_info=error)
+            return [
+                refused(job.id, left[0][0], Problem(500, "Internal error", "This is a defect of ours; it was logged."))
+            ]
+
+    async def _scratch(self, job: Job, left: Sequence[tuple[int, int]], inner: Sequence[Command]) -> list[Settled]:
+        """Decides on a work that is not saved."""
+        settled: list[Settled] = []
+        with contextlib.suppress(_NothingIsSaved):
             async with self._database.transaction() as connection:
                 work = Work(self._memory)
                 await work.load(connection, inner)
@@ -201,14 +225,16 @@ class Runner:
                     if isinstance(result, Problem) or before is None:
                         problem = result if isinstance(result, Problem) else Problem(404, "Not found", "It is gone.")
                         settled.append(refused(job.id, item, problem))
-                        continue
-                    after = work.processes[pid]
-                    change = {"from": before.state, "to": after.state, "outcome": after.outcome}
-                    settled.append(Settled(job.id, item, "done", None, orjson.dumps(change).decode()))
+                    else:
+                        change = orjson.dumps(_change(before, work.processes[pid], work.changes(pid))).decode()
+                        settled.append(Settled(job.id, item, "done", None, change))
                 raise _NothingIsSaved
-        except _NothingIsSaved:
-            pass
         return settled
+
+
+def _change(before: Process, after: Process, changes: dict[str, Any]) -> dict[str, Any]:
+    found = {"from": before.state, "to": after.state, "outcome": after.outcome}
+    return {**found, "changes": changes} if changes else found
 
 
 class _NothingIsSaved(Exception):

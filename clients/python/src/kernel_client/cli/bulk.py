@@ -67,12 +67,12 @@ def bulk(
     if not filter and not everything:
         stop("say which: --service, --state, --queue, --entity, --where NAME=VALUE, or --all", 2)
     body = _members(give or [], "--set") | ({} if reason is None else {"reason": reason})
+    if command == "resolve" and "action" not in body:
+        stop("resolve takes --set action=retry|skip|rollback|terminate", 2)
 
     async def work() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         async with connect(url, token) as kernel:
             if command == "resolve":
-                if "action" not in body:
-                    stop("resolve takes --set action=retry|skip|rollback|terminate", 2)
                 started = await kernel.jobs.resolve(filter, dry_run=dry_run, **body)
             else:
                 started = await kernel.jobs.start(command, filter, dry_run=dry_run, **body)

@@ -105,6 +105,7 @@ POLICY: Mapping[str, Rule] = {
     "POST /v1/incidents/{id}/resolve": Rule(_DRIVE),
     "POST /v1/incidents:resolve": Rule(_DRIVE),
     "POST /v1/processes:bulk": Rule(_DRIVE),
+    "POST /v1/processes:migrate": Rule(_DRIVE),
     "GET /v1/jobs": Rule(_ALL),
     "GET /v1/jobs/{id}": Rule(_ALL),
     "GET /v1/jobs/{id}/items": Rule(_ALL),

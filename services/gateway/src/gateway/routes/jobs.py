@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kernel_contracts.jobs import BulkCommand, BulkResolve, Job, JobItem
+from kernel_contracts.jobs import BulkCommand, BulkMigrate, BulkResolve, Job, JobItem
 from kernel_contracts.vocabulary import JobState
 
 from gateway.operation import Answer, Body, Operation, Query
@@ -81,6 +81,30 @@ OPERATIONS = (
         description="`filter` has the members of the query of GET /v1/processes; a list is any of its values. Which processes"
         " it is for is fixed before the first is touched. Each is carried out once, with the rights of who asked here. With"
         " `dry_run` the items say what would become of each, and nothing is done.",
+    ),
+    Operation(
+        "POST",
+        "/v1/processes:migrate",
+        "Take running processes to another version of their service",
+        TAG,
+        started({**EXAMPLE, "command": "migrate", "body": {"to": 3}}),
+        owner=OWNER,
+        body=Body(
+            BulkMigrate,
+            {
+                "plan": {
+                    "service": "assess-application",
+                    "from": 2,
+                    "to": 3,
+                    "filter": {"state": ["NEW", "READY"]},
+                    "context_patch": {"scheme": "2027"},
+                    "dry_run": True,
+                }
+            },
+        ),
+        description="`from` is a version or a list of them, and may be left out. With `dry_run` the items say what would change"
+        " for each; otherwise each process keeps its state and gets the version `to` and the patch.",
+        refuses=(404,),
     ),
     Operation(
         "POST",

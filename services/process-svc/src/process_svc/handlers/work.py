@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
 from kernel_contracts.process import CreateProcess, Entity
@@ -410,6 +411,14 @@ class Work:
         life = self.lives[key]
         text = self.texts[*key, life.current]
         self.messages.append(wire.service_published(*key, life, text, at=now, cause=command.cause))
+
+    def changes(self, pid: int) -> dict[str, Any]:
+        """What the journal rows of this batch say of a process beyond its state: attribute -> [before, after]."""
+        found: dict[str, Any] = {}
+        for row in self._journal:
+            if row.pid == pid and row.changes is not None:
+                found |= orjson.loads(row.changes)
+        return found
 
     def conclude(self, now: datetime) -> None:
         """The time of the batch is that of its rows."""

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from kernel_contracts.jobs import BulkCommand, BulkResolve
+from kernel_contracts.jobs import BulkCommand, BulkMigrate, BulkResolve
 from kernel_contracts.vocabulary import CommandName, JobState
 from kernel_runtime.database import Database
 from kernel_runtime.http import caller, command, path_int, read, respond
@@ -20,8 +20,9 @@ from process_svc.handlers.bodies import JobControl, NewJob, ResolveIncident
 from process_svc.handlers.commands import NAMED
 from process_svc.handlers.jobs import RESOLVE
 from process_svc.http import query
-from process_svc.store import filters, job_items, jobs, search
+from process_svc.store import filters, job_items, jobs, search, services
 
+MIGRATE = "migrate"
 PREVIEW = 1_000
 """Milliseconds that counting may take before a job is made."""
 _STATUSES = ("pending", "done", "failed", "cancelled")
@@ -53,6 +54,27 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
         body = {name: value for name in names if (value := getattr(content, name)) is not None}
         ResolveIncident.model_validate({**body, "id": 1})
         return await start(request, raw, NewJob("incidents", RESOLVE, content.filter, body, content.dry_run))
+
+    async def migrate(request: Request) -> Response:
+        content, raw = await read(request, BulkMigrate)
+        body: dict[str, Any] = {"to": content.to}
+        if content.context_patch is not None:
+            body["context_patch"] = content.context_patch
+        if content.reason is not None:
+            body["reason"] = content.reason
+        for name in ("service", "service_version"):
+            if name in content.filter:
+                raise ProblemError(
+                    invalid(f"{name} is given beside the filter.", [(f"/filter/{name}", "is given beside it")])
+                )
+        found = {**content.filter, "service": content.service}
+        if content.from_ is not None:
+            found["service_version"] = content.from_
+        async with database.connection() as connection:
+            if await services.one(connection, caller(request).tenant, content.service, content.to) is None:
+                raise ProblemError(not_found("service", f"{content.service} in version {content.to}"))
+        name = _checked(MIGRATE, body)
+        return await start(request, raw, NewJob("processes", name, _within(found, name), body, content.dry_run))
 
     async def listed(request: Request) -> Response:
         limit, tenant = query.limit(request), caller(request).tenant
@@ -98,6 +120,7 @@ def routes(database: Database, pipeline: Pipeline) -> list[BaseRoute]:
 
     return [
         Route("/v1/processes:bulk", bulk, methods=["POST"]),
+        Route("/v1/processes:migrate", migrate, methods=["POST"]),
         Route("/v1/incidents:resolve", resolve, methods=["POST"]),
         Route("/v1/jobs", listed, methods=["GET"]),
         Route("/v1/jobs/{id}", one, methods=["GET"]),

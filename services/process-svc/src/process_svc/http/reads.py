@@ -26,6 +26,7 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         found = query.filters(request, caller(request).tenant)
         (limit, order), counted, chosen = query.paging(request), query.counted(request), query.chosen(request)
         async with search.searching(database) as connection:
+            search.ordered(found, order)
             await search.resolve(connection, found)
             page = await search.page(connection, found, order, limit + 1)
             total, more = await search.count(connection, found) if counted else (None, False)

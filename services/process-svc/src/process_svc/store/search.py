@@ -45,8 +45,6 @@ SORTS: Final = {
 _SMALL = rows.select("false")
 _NARROW: Final = frozenset({"pid", "parent", "root", "key", "entity_id", "has_incident", "incident_type", "assignee"})
 """Whoever names one of these gets few: no need for parts."""
-_BY_STATE: Final = frozenset({"service", "operator", "queue", "assigned"})
-"""Their indexes go on with the state."""
 _LAST = "infinity"
 """In a cursor: the place of those without a due time."""
 
@@ -161,6 +159,14 @@ class Order:
     pid: int | None = None
 
 
+def ordered(found: Filter, order: Order) -> None:
+    """What the order itself leaves out."""
+    if order.sort == "ended_at":
+        if found.states and ProcessState.TERMINATED not in found.states:
+            found.clauses.append("false")
+        found.states = [ProcessState.TERMINATED.value]
+
+
 async def page(connection: Connection, found: Filter, order: Order, limit: int) -> list[Process]:
     """At most `limit`."""
     if order.sort == "pid" and found.names.isdisjoint(_NARROW) and (times := found.names & TIMES.keys()):
@@ -248,13 +254,8 @@ def _statement(found: Filter, order: Order, limit: int, more: list[str]) -> tupl
 
 def _by_state(found: Filter, order: Order) -> list[str]:
     """A condition a part."""
-    if order.sort == "ended_at":
-        wanted = not found.states or ProcessState.TERMINATED in found.states
-        return [in_states([ProcessState.TERMINATED]) if wanted else "false"]
     if not found.names.isdisjoint(_NARROW):
         return [in_states(found.states) if found.states else "true"]
-    if not found.states and order.sort == "pid" and found.names.isdisjoint(_BY_STATE):
-        return ["true"]
     return [in_states([state]) for state in found.states or [each.value for each in ProcessState]]
 
 
