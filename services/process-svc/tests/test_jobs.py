@@ -309,16 +309,3 @@ async def test_a_job_that_can_not_be_gone_on_with_fails_and_says_why(kernel: Lan
         await ended(kernel, sound)
     assert await states(kernel) == {"READY": 1}
     assert await kernel.breaches() == {}
-
-
-async def test_a_job_that_can_not_be_gone_on_with_fails_and_says_why(kernel: Lane) -> None:
-    await kernel.define()
-    await kernel.create()
-    broken, sound = await bulk(kernel, "cancel", {}), await bulk(kernel, "prioritize", {}, priority=1)
-    await kernel.execute("UPDATE job SET filter = '{\"colour\": 1}' WHERE id = $1", broken["id"])
-    async with kernel.jobs():
-        failed = await ended(kernel, broken, "failed")
-        assert "colour" in failed["error"]
-        await ended(kernel, sound)
-    assert await states(kernel) == {"READY": 1}
-    assert await kernel.breaches() == {}
