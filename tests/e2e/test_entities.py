@@ -1,7 +1,11 @@
 """Entities and events on the whole installation: lines, gangs of locks, events before their wait, over the death of replicas."""
 
 import asyncio
+import json
+import os
+import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -58,6 +62,12 @@ async def test_an_entity_bears_one_at_a_time_and_shows_all(face: Face) -> None:
     assert view["roles"] == {"buyer": 2}
     found = await face("GET", f"/v1/processes?entity_type=customer&entity_id={buyer['id']}")
     assert [each["pid"] for each in found["items"]] == [first["pid"], second["pid"]]
+    listed = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("kernel"), "ps", "--json", "--entity", f"customer:{buyer['id']}"),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "KERNEL_HOME": str(face.installation.home.root)},
+    )
+    assert [each["pid"] for each in json.loads((await listed.communicate())[0])] == [second["pid"], first["pid"]]
     await face("POST", f"/v1/processes/{first['pid']}/complete", {"output": {}})
     await until(face, second["pid"], "RUNNING")
     for pid in (second["pid"], pays["pid"]):

@@ -86,6 +86,12 @@ class Kernel:
         answer = await self.transport.request("GET", "/v1/events", params={"source": source, "id": id})
         return cast(dict[str, Any], answer.data)
 
+    async def entity(self, type: str, id: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """All processes that are about one entity: counts, those alive, a page of those that have ended, who runs them."""
+        path = f"/v1/entities/{segment(type)}/{segment(id)}"
+        answer = await self.transport.request("GET", path, params={"limit": limit, "cursor": cursor})
+        return cast(dict[str, Any], answer.data)
+
     def stream(self, *, after: str | None = None, types: Iterable[str] = (), **filters: Any) -> Stream:
         """Changes of `process`, `tree`, `operator`, `queue`, `service`, `entity` (TYPE:ID) or `resource`."""
         return Stream(self.transport, filters, after=after, types=types, patience=self._patience)

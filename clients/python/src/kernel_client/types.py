@@ -16,6 +16,7 @@ class Process(TypedDict):
     service: str
     service_version: int
     entity: Entity | None
+    entities: list[dict[str, str]]
     operator: str | None
     priority: int
     state: str

@@ -23,6 +23,7 @@ def ps(
     state: Annotated[str | None, typer.Option(help="One or several by commas: READY,RUNNING.")] = None,
     service: Annotated[str | None, typer.Option()] = None,
     operator: Annotated[str | None, typer.Option()] = None,
+    entity: Annotated[str | None, typer.Option(help="TYPE:ID; in whatever role.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many rows at most.")] = 50,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Those that have ended too.")] = False,
     as_json: Json = False,
@@ -30,6 +31,9 @@ def ps(
     token: Token = None,
 ) -> None:
     """List processes, newest first: those that have not ended, or with --all every one."""
+    kind, colon, id = (entity or "").partition(":")
+    if entity is not None and not (kind and colon and id):
+        stop(f"--entity takes TYPE:ID, not {entity!r}", 2)
     states = state.upper() if state else None if everything else OPEN
 
     async def work() -> "tuple[list[Process], bool]":
@@ -44,6 +48,8 @@ def ps(
                     state=states,
                     service=service,
                     operator=operator,
+                    entity_type=kind or None,
+                    entity_id=id or None,
                 )
                 found += page
                 if cursor is None:
