@@ -5,6 +5,7 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_contracts.vocabulary import QueuePolicy
 from scheduler_svc.domain.backfill import reserve
 from scheduler_svc.domain.demands import Demand, Need
 from scheduler_svc.domain.profile import Profile
@@ -122,3 +123,53 @@ def test_a_promise_is_kept(jobs: list[tuple[int, int, int]], seed: int) -> None:
             told = found.at - START.timestamp()
             assert told <= promised.get(first.pid, inf) + 1e-6
             promised[first.pid] = told
+
+
+WORK = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(0, 2), st.integers(1, 30), st.integers(0, 10), st.integers(0, 100)),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORK, st.sampled_from(list(QueuePolicy)), st.booleans())
+def test_nothing_is_left_and_nothing_idles_without_a_reason(
+    work: list[tuple[int, int, int, int, int]], policy: QueuePolicy, known: bool
+) -> None:
+    """Gangs of machines and people, known to end or not: all run; who could begin and does not would delay a reservation."""
+    world = World()
+    world.queue(1, policy=policy, backfill=True)
+    world.define(Owned("m", "machine", 4))
+    world.person("anna", "clerk")
+    world.person("ben", "clerk", "lawyer")
+    ends: list[tuple[float, int]] = []
+    todo = []
+    at = 0
+    for pid, (wanted, person, length, gap, priority) in enumerate(work, 1):
+        at += gap
+        demands = (units(wanted), *((operator("clerk"), operator("lawyer"))[person - 1 : person] if person else ()))
+        made = item(pid, *demands, ready=at, expected=length if known else None, priority=priority)
+        todo.append((at, made))
+    lengths = {pid: length for pid, (_, _, length, _, _) in enumerate(work, 1)}
+    done = 0
+    while todo or ends:
+        t = min([*(each[0] for each in todo[:1]), *(end for end, _ in ends)])
+        world.pass_time(t - (world.now - START).total_seconds())
+        for end, pid in sorted(ends):
+            if end == t:
+                ends.remove((end, pid))
+                world.end(pid)
+                done += 1
+        while todo and todo[0][0] == t:
+            world.arrive(todo.pop(0)[1])
+        ends += [(t + lengths[placed.item.pid], placed.item.pid) for placed in world.plan()]
+        world.grant_all()
+        assert world.plan() == []
+        line = [each for each in world.state.items.values() if each.state is ItemState.READY]
+        idle = [each for each in line if world.feasible(each)]
+        if idle:
+            first = [each for each in line if not world.feasible(each)]
+            assert first, "somebody could begin and nobody is before it who could not"
+            assert all(any(other.key < each.key for other in first) for each in idle)  # type: ignore[operator]
+    assert done == len(work)
