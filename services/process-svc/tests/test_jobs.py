@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from kernel_testing import eventually
+from process_svc.handlers.commands import NAMED
 
 from .lane import HEADERS, Lane, lane
 
@@ -308,4 +309,38 @@ async def test_a_job_that_can_not_be_gone_on_with_fails_and_says_why(kernel: Lan
         assert "colour" in failed["error"]
         await ended(kernel, sound)
     assert await states(kernel) == {"READY": 1}
+    assert await kernel.breaches() == {}
+
+
+BODIES: dict[str, Any] = {
+    "wait": {"for": {"timer": {"after": "PT1H"}}},
+    "prioritize": {"priority": 3},
+    "assign": {"operator": "eve"},
+    "rollback": {"version": 1},
+    "set_context": {"patch": {"a": 1}},
+    "migrate": {"to": 1},
+    "call": {"service": "check"},
+    "map": {"service": "check", "over": [1, 2]},
+    "iterate": {"service": "check", "over": [1, 2]},
+    "arrive": {"name": "gate", "parties": 2},
+}
+
+
+async def test_every_command_can_be_asked_and_given_in_bulk(kernel: Lane) -> None:
+    """None breaks, and none does anything while it is only asked."""
+    await kernel.define()
+    await kernel.run(context={"a": 0})
+    async with kernel.jobs():
+        for name in (each.value for each in NAMED):
+            before = await states(kernel)
+            asked = await ended(
+                kernel, await bulk(kernel, name, {"pid": 1, "state": "RUNNING"}, True, **BODIES.get(name, {}))
+            )
+            (item,) = await items(kernel, asked)
+            assert item["status"] == "done" or item["problem"]["status"] in (409, 422), (name, item)
+            assert await states(kernel) == before, name
+        for name in ("prioritize", "set_context", "map"):
+            given = await ended(kernel, await bulk(kernel, name, {"pid": 1}, **BODIES[name]))
+            assert (given["done"], given["failed"]) == (1, 0), (name, await items(kernel, given))
+    assert len(await states(kernel)) == 2
     assert await kernel.breaches() == {}

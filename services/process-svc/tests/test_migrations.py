@@ -14,7 +14,7 @@ VERSIONS = Path(__file__).parents[1] / "src" / "process_svc" / "migrations" / "v
 BEFORE = """
 INSERT INTO service (tenant, name, latest) VALUES ('main', 'check', 1);
 INSERT INTO service_version (tenant, name, version, hash, definition, kind, roles, at, by)
-VALUES ('main', 'check', 1, '', '{}', 'human', '{}', now(), 'x');
+VALUES ('main', 'check', 1, sha256('{}'), '{}', 'human', '{}', now(), 'x');
 SELECT nextval('pid') FROM generate_series(1, 3);
 INSERT INTO process (pid, root, created_at, context_version, version, service_version, attempt, priority, held, has_children,
     has_dependents, tenant, service, queue, state, after_mode, after_on, context_hash, context, ready_at)
