@@ -44,6 +44,7 @@ SEEDED = {
     "jobs_go_on": "UPDATE job SET state = 'running', ended_at = NULL",
     "attributes_match_contexts": "UPDATE process_attribute SET value = 'other' WHERE pid = 1",
     "texts_can_be_found": "DELETE FROM process_text",
+    "compensations_go_on": "UPDATE process SET compensating = 'resume' WHERE pid = 1",
     "retired_services_take_none": "UPDATE service SET retired_at = clock_timestamp() - interval '1 h' WHERE name = 'work'",
     "service_versions_are_whole": "UPDATE service_version SET definition = definition || ' ' WHERE name = 'work'",
     "relatives_are_known": "UPDATE process SET has_children = false",

@@ -192,7 +192,9 @@ class ResumeProcess(ProcessCommand):
 
 
 class CancelProcess(ProcessCommand):
-    pass
+    """`compensate`: what it did, and what was completed below it, is undone by the compensations of the services."""
+
+    compensate: bool = False
 
 
 class TokenCommand(ProcessCommand):
@@ -212,7 +214,10 @@ class Failure(Command):
 
 
 class FailProcess(TokenCommand):
+    """`compensate`: as with cancel, where it ends as failed."""
+
     error: Failure = Failure()
+    compensate: bool = False
 
 
 CorrelationKey = Annotated[str, StringConstraints(min_length=1, max_length=4097, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -453,6 +458,8 @@ class ProcessEvent(Event):
     key: str | None = None
     parent: int | None = None
     root: int | None = None
+    compensates: int | None = None
+    """The process that it undoes."""
     after: list[int] = Field(default_factory=list)
     dispatch_id: str | None = None
     attempt: int = 1

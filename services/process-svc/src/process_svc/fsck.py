@@ -153,13 +153,24 @@ CHECKS = {
             OR strpos(text, coalesce(key, '')) = 0 OR strpos(text, coalesce(entity_id, '')) = 0)""",
     "retired_services_take_none": f"""
         SELECT pid FROM process JOIN service ON (service.tenant, service.name) = (process.tenant, process.service)
-        WHERE created_at > retired_at + interval '{IN_FLIGHT}'""",
+        WHERE created_at > retired_at + interval '{IN_FLIGHT}' AND compensates IS NULL""",
     "service_versions_are_whole": """
         SELECT 0 FROM service LEFT JOIN LATERAL (SELECT count(*) AS versions, max(version) AS newest FROM service_version v
             WHERE (v.tenant, v.name) = (service.tenant, service.name)) v ON true
         WHERE latest <> versions OR latest <> newest OR coalesce(pinned, 1) NOT BETWEEN 1 AND latest
             OR coalesce(canary, 1) NOT BETWEEN 1 AND latest OR (canary IS NULL) <> (canary_share IS NULL)
         UNION ALL SELECT 0 FROM service_version WHERE hash <> sha256(convert_to(definition, 'UTF8'))""",
+    "compensations_go_on": """
+        SELECT pid FROM process WHERE compensating IS NOT NULL
+            AND NOT EXISTS (SELECT FROM follow_up WHERE kind = 'compensate' AND follow_up.pid = process.pid)
+            AND NOT EXISTS (SELECT FROM compensation step JOIN process child ON child.pid = step.child
+                WHERE step.pid = process.pid AND step.state = 'running' AND child.state <> 'TERMINATED')
+        UNION ALL SELECT pid FROM compensation JOIN process USING (pid)
+            WHERE compensation.state IN ('pending', 'running') AND compensating IS NULL
+        UNION ALL SELECT pid FROM compensation WHERE state = 'running' GROUP BY pid HAVING count(*) > 1
+        UNION ALL SELECT pid FROM process WHERE compensates IS NOT NULL AND NOT EXISTS (
+            SELECT FROM compensation step WHERE step.pid = process.parent AND step.child = process.pid
+                AND step.target = process.compensates)""",
     "relatives_are_known": """
         SELECT child.parent FROM process child JOIN process ON process.pid = child.parent WHERE NOT process.has_children
         UNION ALL SELECT process.pid FROM process CROSS JOIN unnest(after) AS before

@@ -19,7 +19,7 @@ from prometheus_client import Gauge
 from process_svc.handlers.bodies import Lapse, Tick
 from process_svc.handlers.work import unpacked
 from process_svc.store import follow_ups as store
-from process_svc.store.follow_ups import JOIN, SPAWN, TURN, FollowUp
+from process_svc.store.follow_ups import COMPENSATE, JOIN, SPAWN, TURN, FollowUp
 from process_svc.store.leases import counts, lapsed
 from process_svc.store.processes import due
 from process_svc.wire import SOURCE
@@ -109,7 +109,7 @@ def parts(found: Sequence[FollowUp]) -> list[list[Command]]:
 
 
 def _is_light(each: FollowUp) -> bool:
-    return each.kind in (JOIN, TURN) or (each.kind == SPAWN and each.position == 1)
+    return each.kind in (JOIN, TURN, COMPENSATE) or (each.kind == SPAWN and each.position == 1)
 
 
 class FollowUps:

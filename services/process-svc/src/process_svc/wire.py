@@ -115,6 +115,8 @@ def pcb(process: Process) -> dict[str, Any]:
         "not_after": process.not_after,
         "expected_duration": _duration(process.expected_duration),
         "incident": process.incident,
+        "compensates": process.compensates,
+        "compensating": process.compensating is not None,
         "waiting_for": None if process.waiting is None else waiting_for(process.waiting),
         "can": allowed(process.state, process.outcome, process.incident, waits=process.still_waits),
     }
@@ -135,6 +137,7 @@ _OPTIONAL: Final = (
     "not_after",
     "due",
     "incident",
+    "compensates",
 )
 """Left out of an event where there is none."""
 

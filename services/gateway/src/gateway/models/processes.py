@@ -41,6 +41,10 @@ class Process(Event):
     not_before: Time | None = None
     not_after: Time | None = None
     incident: int | None = None
+    compensates: int | None = None
+    """The process that it undoes."""
+    compensating: bool = False
+    """What it did is being undone, by processes below it."""
     waiting_for: WaitingFor | None = None
     can: list[str] = []
 
@@ -254,6 +258,7 @@ class ResolveIncident(Command):
     """What is to become of the process: try again, go on as if it had succeeded, go back, or end it."""
 
     action: Literal["retry", "skip", "rollback", "terminate"]
+    compensate: bool = False
     context: JsonObject | None = None
     output: JsonObject | None = None
     version: int | None = None

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from kernel_contracts.vocabulary import AfterMode, CommandName, Give, Outcome, SuspendedEvents
+from kernel_contracts.vocabulary import AfterMode, CommandName, ErrorClass, Give, Outcome, SuspendedEvents
 
 from process_svc.domain.gate import Gate, predecessors, window
 from process_svc.domain.process import Change, Decision, Entry, Process, Refusal, Waiting
@@ -21,6 +21,7 @@ from process_svc.domain.steps import (
     in_its_way,
     left,
     never,
+    raised,
     ready,
     step,
     with_context,
@@ -36,6 +37,13 @@ def create(process: Process, outcomes: Outcomes, now: datetime) -> Decision:
         return Refusal("Can never be satisfied", never(process, outcomes), 422, pointer="/after")
     created = Change([Entry(CommandName.CREATE, "created", process, None)], snapshot=True)
     return followed(created, admitted(process, outcomes, now))
+
+
+def unable(process: Process, code: str, message: str, now: datetime) -> Change:
+    """`process` is NEW at version 1, and can't start: created, and SUSPENDED with an incident at once."""
+    created = Change([Entry(CommandName.CREATE, "created", process, None)], snapshot=True)
+    error = Error(ErrorClass.BUSINESS, code, message)
+    return followed(created, raised(process, CommandName.SUSPEND, error, message, now))
 
 
 def admit(process: Process, outcomes: Outcomes, now: datetime) -> Change | None:
@@ -177,15 +185,23 @@ def fail(process: Process, service: Service, error: Error, now: datetime, reason
     return failed(process, CommandName.FAIL, service, error, now, reason)
 
 
-def rollback(process: Process, context: str, now: datetime, reason: str | None, *, resume: bool) -> Decision:
-    """To READY or SUSPENDED with an older context, as a new version; everything that it holds is given back."""
+def rollback(
+    process: Process, context: str, now: datetime, reason: str | None, *, resume: bool, undo: bool = False
+) -> Decision:
+    """To READY or SUSPENDED with an older context, as a new version; everything that it holds is given back.
+
+    `undo`: what was done since is undone first; it is SUSPENDED until then.
+    """
     if not legal(CommandName.ROLLBACK, process.state, process.outcome):
         return illegal(process, CommandName.ROLLBACK)
     if process.ahead is not None:
         return in_its_way(process, CommandName.ROLLBACK)
+    then = "resume" if resume else "stay"
+    resume = resume and not undo
     back = step(
         process,
         READY if resume else SUSPENDED,
+        compensating=then if undo else None,
         outcome=None,
         operator=process.assigned,
         waiting=None,
@@ -204,7 +220,7 @@ def rollback(process: Process, context: str, now: datetime, reason: str | None, 
     if process.dispatch_id is not None and process.state is not TERMINATED:
         entry.dispatch_id, entry.give = process.dispatch_id, Give.ALL
     change = Change(
-        [entry], resolved=None if process.incident is None else "rollback", kind=process.tried_at is not None
+        [entry], resolved=None if process.incident is None else "rollback", kind=undo or process.tried_at is not None
     )
     return with_context(change, process, context)
 

@@ -1,9 +1,9 @@
 """The process control block, and what a decision about it returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kernel_contracts.vocabulary import (
     AfterMode,
@@ -156,6 +156,14 @@ class Entry:
     error: Mapping[str, Any] | None = None
 
 
+class Undo(NamedTuple):
+    """A process `target`, as it was at `version`, is to be undone by `service`."""
+
+    target: int
+    version: int
+    service: str
+
+
 @dataclass(slots=True)
 class Change:
     """What a decision leads to: entries with gapless versions, the last of which is the process as it is then."""
@@ -169,6 +177,8 @@ class Change:
     """The last entry's process has a new context."""
     kind: bool = False
     """It changes what few commands do: the version of the service, and what comes with it."""
+    undo: Sequence[Undo] = ()
+    """What is undone from now on, in this order."""
 
     @property
     def process(self) -> Process:

@@ -142,6 +142,8 @@ class Beats:
 class ResolveIncident(Model):
     id: int = Field(ge=1)
     action: Literal["retry", "skip", "rollback", "terminate"]
+    compensate: bool = False
+    """Of `terminate`: what the process did is undone."""
     context: JsonObject | None = None
     output: JsonObject | None = None
     version: int | None = Field(default=None, ge=1)

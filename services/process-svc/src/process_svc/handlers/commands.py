@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 from kernel_contracts import process as bodies
-from kernel_contracts.vocabulary import CommandName, OnParentClose, ProcessState
+from kernel_contracts.vocabulary import CommandName, OnParentClose, Outcome, ProcessState
 from kernel_runtime.command import Answer, Command, Result
 from kernel_runtime.problem import Problem, conflict, not_found
 
@@ -22,6 +22,7 @@ from process_svc.domain.steps import Error
 from process_svc.handlers.answers import forbidden, lease_is_gone, problem, stored, too_far, utc
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.calling import begin
+from process_svc.handlers.compensate import to_undo, under_way, undone
 from process_svc.handlers.families import Family
 from process_svc.handlers.keys import correlation_key
 from process_svc.handlers.mappings import end_context
@@ -111,6 +112,11 @@ def _carry_out(
         return decided
     if isinstance(decided, Refusal):
         return problem(decided)
+    if getattr(body, "compensate", False) and decided.process.outcome in _UNDONE:
+        undo = to_undo(work, process)
+        if isinstance(undo, Problem):
+            return undo
+        decided = undone(decided, undo)
     if token is not None:
         decided.entries[-1].process = decided.process.but(ended_by=answered(token, name))
     elif name in _ENDS and command.envelope is not None:
@@ -125,6 +131,7 @@ def _carry_out(
 
 _ENDS: Final = frozenset({CommandName.COMPLETE, CommandName.CANCEL})
 """Known again by the process itself, without the inbox."""
+_UNDONE: Final = frozenset({Outcome.CANCELLED, Outcome.FAILED})
 _STAY: Final = frozenset({CommandName.PRIORITIZE, CommandName.ASSIGN, CommandName.SET_CONTEXT, CommandName.MIGRATE})
 """They leave the state as it is; but a window may have opened since anybody looked, and only what is still to come is timed."""
 _CASCADES: Final = {CommandName.SUSPEND: SUSPEND, CommandName.RESUME: RESUME}
@@ -143,6 +150,8 @@ def resumed(work: Work, process: Process, now: datetime, reason: str | None) -> 
     waiting = process.waiting
     over = waiting is not None and family is not None and children_done(waiting, family)
     over = over or work.barriers.passed(waiting)
+    if (busy := under_way(process, CommandName.RESUME)) is not None:
+        return busy
     service = work.entry(process).service
     return decisions.resume(process, service, work.outcomes, now, reason, over=over)
 
@@ -262,6 +271,8 @@ def _assign(_: Work, process: Process, body: bodies.AssignProcess, now: datetime
 def rolled_back(
     work: Work, process: Process, version: int, now: datetime, reason: str | None, *, resume: bool
 ) -> Decision | Problem:
+    if (busy := under_way(process, CommandName.ROLLBACK)) is not None:
+        return busy
     snapshot = work.snapshots.get((process.pid, version))
     if snapshot is None or version > process.version:
         return not_found("version", f"{version} of process {process.pid}")
@@ -275,10 +286,14 @@ def rolled_back(
             f"The chain of process {process.pid} is broken at version {work.broken[process.pid]}: nothing is restored from behind"
             f" it. Go back to an older version; GET /v1/processes/{process.pid}/verify says what is wrong.",
         )
-    decided = decisions.rollback(process, snapshot.context, now, reason, resume=resume)
+    undo = to_undo(work, process)
+    if isinstance(undo, Problem):
+        return undo
+    decided = decisions.rollback(process, snapshot.context, now, reason, resume=resume, undo=bool(undo))
     if isinstance(decided, Change):
         entry = decided.entries[-1]
         entry.changes = {**(entry.changes or {}), "rolled_back_to": version}
+        undone(decided, undo)
     return decided
 
 
@@ -289,6 +304,8 @@ def _rollback(work: Work, process: Process, body: bodies.RollbackProcess, now: d
 def retried(
     work: Work, process: Process, patch: Mapping[str, Any] | None, now: datetime, reason: str | None
 ) -> Decision | Problem:
+    if (busy := under_way(process, CommandName.RETRY)) is not None:
+        return busy
     context = None
     if patch is not None and process.state is ProcessState.SUSPENDED:
         merged = stored(merge(_context(process), patch), "context")

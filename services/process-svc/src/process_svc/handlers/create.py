@@ -16,12 +16,14 @@ from process_svc import wire
 from process_svc.domain import decisions, snapshots
 from process_svc.domain.life import refused, version_for
 from process_svc.domain.permissions import may_create
-from process_svc.domain.process import Process, Reference, Refusal
+from process_svc.domain.process import Change, Process, Reference, Refusal
 from process_svc.domain.service import Service
 from process_svc.handlers.answers import forbidden, problem, too_far, utc
 from process_svc.handlers.bodies import Batch
 from process_svc.handlers.mappings import start_context
+from process_svc.handlers.undoing import request
 from process_svc.handlers.work import Work
+from process_svc.store.compensations import Open
 from process_svc.store.follow_ups import REPLACE
 
 DONE = Answer()
@@ -59,6 +61,29 @@ def create_batch(work: Work, command: Command, now: datetime) -> Result:
                 item["deprecated"] = warned
             items.append(item)
     return Answer(200, orjson.dumps({"items": items}, option=wire.UTC_Z))
+
+
+def start_step(work: Work, command: Command, owner: Process, step: Open, now: datetime) -> Process:
+    """What undoes a process: whatever speaks against it, it is there, with an incident where it can't start so."""
+    body, tenant = request(step), owner.tenant
+    life = work.lives[tenant, body.service]
+    entry = work.definition(tenant, body.service, life.current)
+    service = entry.service
+    context = start_context(entry, body, now)
+    wrong = context if isinstance(context, Problem) else None
+    text = context if isinstance(context, str) else wire.canonical(body.context)
+    line = None if work.turns is None else work.turns.line(tenant, service, body.entity)
+    pid = work.memory.pids.next() if work.turns is None or line is None else work.turns.pid()
+    process = _new(pid, tenant, service, body, None, text, owner, now).but(
+        compensates=step.target, priority=max(service.priority, owner.priority), ahead=line[-1] if line else None
+    )
+    decided = decisions.create(process, work.outcomes, now)
+    assert isinstance(decided, Change)
+    if wrong is not None:
+        decided = decisions.unable(process, "compensation_input", wrong.detail, now)
+    if not owner.has_children:
+        work.mark(owner.pid, has_children=True)
+    return work.apply(decided, command, now)
 
 
 def _create(work: Work, command: Command, body: CreateProcess, now: datetime) -> tuple[Process, int] | Problem:

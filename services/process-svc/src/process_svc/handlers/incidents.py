@@ -15,6 +15,7 @@ from process_svc.domain.process import Decision, Process, Refusal
 from process_svc.handlers.answers import forbidden, problem, stored
 from process_svc.handlers.bodies import ResolveIncident
 from process_svc.handlers.commands import retried, rolled_back
+from process_svc.handlers.compensate import to_undo, undone
 from process_svc.handlers.mappings import end_context
 from process_svc.handlers.work import Work
 
@@ -57,4 +58,8 @@ def _decide(work: Work, process: Process, body: ResolveIncident, now: datetime) 
                 return invalid("A rollback needs the version to go back to.", [("/version", "is required")])
             return rolled_back(work, process, body.version, now, body.reason, resume=True)
         case "terminate":
-            return decisions.cancel(process, now, body.reason or "its incident was resolved so")
+            decided = decisions.cancel(process, now, body.reason or "its incident was resolved so")
+            if isinstance(decided, Refusal) or not body.compensate:
+                return decided
+            undo = to_undo(work, process)
+            return undo if isinstance(undo, Problem) else undone(decided, undo)

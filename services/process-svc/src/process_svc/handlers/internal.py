@@ -15,8 +15,22 @@ from process_svc.handlers import calling
 from process_svc.handlers.barriers import opened_at
 from process_svc.handlers.bodies import FollowUp, Grant, Tick
 from process_svc.handlers.commands import children_done, resumed
+from process_svc.handlers.compensate import proceed
 from process_svc.handlers.work import Work
-from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, OPEN, PART, REPLACE, REST, RESUME, SPAWN, SUSPEND, TURN
+from process_svc.store.follow_ups import (
+    ADMIT,
+    CLOSE,
+    COMPENSATE,
+    JOIN,
+    OPEN,
+    PART,
+    REPLACE,
+    REST,
+    RESUME,
+    SPAWN,
+    SUSPEND,
+    TURN,
+)
 
 DONE = Answer()
 
@@ -82,6 +96,9 @@ def follow_up(work: Work, command: Command, now: datetime) -> Result:
     if body.kind == JOIN:
         _join(work, command, process, now)
         return DONE
+    if body.kind == COMPENSATE:
+        proceed(work, command, process, now)
+        return DONE
     if body.kind == TURN:
         _admit(work, command, process, now)
         return DONE
@@ -135,8 +152,8 @@ def _join(work: Work, command: Command, parent: Process, now: datetime) -> None:
 
 
 def _close(work: Work, command: Command, child: Process, now: datetime) -> None:
-    """Its parent has ended. One that is detached, or that a parent should have waited for, lives on."""
-    if work.entry(child).service.on_parent_close is OnParentClose.CANCEL:
+    """Its parent has ended. What is detached, what a parent should have waited for, and what undoes something lives on."""
+    if child.compensates is None and work.entry(child).service.on_parent_close is OnParentClose.CANCEL:
         _apply(work, command, decisions.cancel(child, now, f"its parent {child.parent} has ended"), now)
 
 

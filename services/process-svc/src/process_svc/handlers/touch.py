@@ -9,6 +9,7 @@ from kernel_contracts.holds import NewHold
 from kernel_contracts.process import (
     ArriveAtBarrier,
     CallProcess,
+    CancelProcess,
     CompleteProcess,
     CreateProcess,
     FailProcess,
@@ -55,6 +56,8 @@ class Touched:
     snapshots: list[tuple[int, int]] = field(default_factory=list)
     """(pid, version)"""
     follow_ups: list[FollowUp] = field(default_factory=list)
+    terminated: set[int] = field(default_factory=set)
+    """Of these incidents, those whose process is undone."""
     incidents: dict[int, int | None] = field(default_factory=dict)
     """id -> the version to go back to"""
     definitions: set[tuple[str, str]] = field(default_factory=set)
@@ -68,6 +71,10 @@ class Touched:
     new_holds: int = 0
     migrations: list[tuple[int, int]] = field(default_factory=list)
     """(pid, the version of its service that it is to get)"""
+    undo: dict[int, int | None] = field(default_factory=dict)
+    """Processes of which something may be undone -> the version that they go back to."""
+    proceed: set[int] = field(default_factory=set)
+    """Processes of which something is being undone."""
     ticks: set[int] = field(default_factory=set)
     may_fail: int = 0
     """How many incidents there may be."""
@@ -112,6 +119,8 @@ def _by_token(found: Touched, tenant: str, body: Any) -> None:
 def _fail(found: Touched, tenant: str, body: FailProcess) -> None:
     found.may_fail += 1
     _by_token(found, tenant, body)
+    if body.compensate:
+        found.undo.setdefault(body.pid, None)
 
 
 def _lapse(found: Touched, tenant: str, body: Lapse) -> None:
@@ -166,6 +175,13 @@ def _migrate(found: Touched, tenant: str, body: MigrateProcess) -> None:
 def _rollback(found: Touched, tenant: str, body: RollbackProcess) -> None:
     found.pids.add(body.pid)
     found.snapshots.append((body.pid, body.version))
+    found.undo[body.pid] = body.version
+
+
+def _cancel(found: Touched, tenant: str, body: CancelProcess) -> None:
+    found.pids.add(body.pid)
+    if body.compensate:
+        found.undo.setdefault(body.pid, None)
 
 
 def _batch(found: Touched, tenant: str, body: Batch) -> None:
@@ -184,6 +200,8 @@ def _follow_up(found: Touched, tenant: str, body: FollowUp) -> None:
 
 def _resolve(found: Touched, tenant: str, body: ResolveIncident) -> None:
     found.incidents[body.id] = body.version
+    if body.compensate:
+        found.terminated.add(body.id)
 
 
 def _define(found: Touched, tenant: str, body: Definitions) -> None:
@@ -235,6 +253,7 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     **dict.fromkeys(_descendants(ProcessCommand), _command),
     CreateProcess: _create,
     RollbackProcess: _rollback,
+    CancelProcess: _cancel,
     WaitProcess: _wait,
     MigrateProcess: _migrate,
     **dict.fromkeys((WakeProcess, RetryProcess, PatchContext), _changes_context),

@@ -28,11 +28,12 @@ from process_svc.handlers.job_work import JobWork
 from process_svc.handlers.leases import Leases
 from process_svc.handlers.touch import Touched, touched
 from process_svc.handlers.turns import Turns
+from process_svc.handlers.undoing import Undoing, request
 from process_svc.memory import Memory
 from process_svc.store import chains, follow_ups, holds, incidents, lives
 from process_svc.store import processes as store
 from process_svc.store import services as service_store
-from process_svc.store.follow_ups import ADMIT, CLOSE, JOIN, OPEN, PART, REST, SPAWN, TURN, FollowUp
+from process_svc.store.follow_ups import ADMIT, CLOSE, COMPENSATE, JOIN, OPEN, PART, REST, SPAWN, TURN, FollowUp
 from process_svc.store.holds import Hold
 from process_svc.store.incidents import Incident
 from process_svc.store.lives import LifeChange
@@ -60,6 +61,7 @@ class Work:
         self.incidents: dict[int, Incident] = {}
         self.relatives: dict[int, list[int]] = {}
         self.leases = Leases()
+        self.undoing = Undoing()
         self.taken: set[int] = set()
         """Ids of follow-ups that are this batch's to carry out."""
         self.definitions: dict[tuple[str, str], StoredService] = {}
@@ -118,6 +120,8 @@ class Work:
             self.holds = await holds.lock(connection, found.holds)
         if found.new_holds:
             await self.memory.holds.have(connection, found.new_holds)
+        if found.undo or found.proceed:
+            await self._load_undoing(connection, found)
         await self._load_relations(connection, found)
         await self._load_calls(connection, found)
         await self.barriers.load(connection, self.processes, found.arrivals, found.ticks)
@@ -143,6 +147,32 @@ class Work:
         if self.memory.catalog.governs:
             service_of = lambda process: self.entry(process).service  # noqa: E731
             self.turns = await Turns.taken(connection, processes, service_of, self._wanted(found.creates))
+
+    async def _load_undoing(self, connection: Connection, found: Touched) -> None:
+        """What is to be undone, by whom; the next steps of what is being undone, as processes that are to be created."""
+        processes = self.processes
+        names: set[tuple[str, str]] = set()
+        wanted = {pid: version for pid, version in found.undo.items() if pid in processes}
+        if wanted:
+            below = await self.undoing.plan(connection, wanted)
+            names.update((processes[pid].tenant, name) for pid in wanted for name in below)
+            own = {(each.tenant, each.service, each.service_version) for each in map(processes.__getitem__, wanted)}
+            if missing := self.memory.catalog.missing(own):
+                self.memory.catalog.keep(await service_store.versions(connection, missing))
+            for key in own:
+                if (name := self.memory.catalog.get(*key).service.compensation) is not None:
+                    names.add((key[0], name))
+        owners = [pid for pid in found.proceed if pid in processes]
+        if owners:
+            await self.undoing.proceed(connection, owners, processes)
+            for pid in owners:
+                tenant = processes[pid].tenant
+                found.creates += [(tenant, request(step)) for step in self.undoing.open[pid] if step.state == "pending"]
+                names.update((tenant, step.service) for step in self.undoing.open[pid])
+            await self.memory.pids.have(connection, len(found.creates))
+            found.may_fail += len(owners)
+        if names:
+            self.lives |= await lives.found(connection, names)
 
     async def _whole_contexts(self, connection: Connection) -> None:
         """Of those that may end now and whose output is mapped into a context that is large."""
@@ -174,6 +204,7 @@ class Work:
         for pids in self.relatives.values():
             found.pids.update(pids)
             found.may_fail += len(pids)
+        found.proceed.update(each.pid for each in found.follow_ups if each.kind == COMPENSATE and each.id in self.taken)
 
     async def _find_incidents(self, connection: Connection, found: Touched) -> None:
         self.incidents = await incidents.found(connection, found.incidents)
@@ -182,6 +213,9 @@ class Work:
             found.whole.add(each.pid)
             if (version := found.incidents[each.id]) is not None:
                 found.snapshots.append((each.pid, version))
+                found.undo[each.pid] = version
+            elif each.id in found.terminated:
+                found.undo.setdefault(each.pid, None)
 
     async def _prepare_creates(self, connection: Connection, found: Touched) -> None:
         await self.memory.pids.have(connection, len(found.creates) + len(found.called))
@@ -279,6 +313,9 @@ class Work:
             assert after.context is not None
             self._snapshots.append((pid, after.context_version, now, after.context, after.context_hash, previous))
             self._new_context[pid] = None
+        if change.undo:
+            self.undoing.add(after, change.undo, now)
+            self.follow(COMPENSATE, pid, command.cause)
         if change.kind:
             self._new_kind[pid] = None
         if before is not None and (before.state is RUNNING or after.state is RUNNING):
@@ -335,6 +372,8 @@ class Work:
         self._resolved.append((number, action, now))
 
     def _ended(self, process: Process, cause: Cause) -> None:
+        if process.compensates is not None and process.parent is not None:
+            self.follow(COMPENSATE, process.parent, cause)
         if process.has_children:
             self.follow(CLOSE, process.pid, cause)
         if process.has_dependents:
@@ -378,6 +417,11 @@ class Work:
             self.families.of.setdefault(pid, Family())
         if pid not in self._new:
             self._changed[pid] = None
+
+    def remake(self, pid: int, **members: Any) -> None:
+        """What few commands change, without a new version."""
+        self.processes[pid] = self.processes[pid].but(**members)
+        self._new_kind[pid] = None
 
     def note(self, pid: int, command: Command, now: datetime, **flags: bool) -> None:
         """Marks it. Where its window has opened since anybody looked it is admitted: from now on nobody would look for it."""
@@ -451,6 +495,7 @@ class Work:
         await self.calls.save(connection)
         await self.barriers.save(connection)
         await self.leases.save(connection, processes)
+        await self.undoing.save(connection)
         if self._opened:
             await incidents.open_all(connection, list(self._opened.values()))
         if self._resolved:

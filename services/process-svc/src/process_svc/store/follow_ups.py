@@ -14,10 +14,11 @@ PART = 200
 
 
 class FollowUp(NamedTuple):
-    """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, TURN, REPLACE, seen from `pid`. `cause` and `data` are JSON.
+    """`kind`: JOIN, CLOSE, ADMIT, SUSPEND, RESUME, TURN, REPLACE, COMPENSATE, seen from `pid`. `cause` and `data` are JSON.
 
     SPAWN: `position` further items of its call may begin; REST: the children of its call `position` that are alive are to end.
     OPEN: it came last to a barrier, those who wait there go on.
+    COMPENSATE: the next step of what is undone for it.
     TURN: its entity is free for it; REPLACE: those of its service that came before it on its entity are to end.
     """
 
@@ -31,7 +32,7 @@ class FollowUp(NamedTuple):
 
 
 JOIN, CLOSE, ADMIT, SUSPEND, RESUME = "join", "close", "admit", "suspend", "resume"
-TURN, REPLACE = "turn", "replace"
+TURN, REPLACE, COMPENSATE = "turn", "replace", "compensate"
 SPAWN, REST, OPEN = "spawn", "rest", "open"
 
 # Relatives are found before they are locked: whatever may be of interest by then is among them. A successor that is
