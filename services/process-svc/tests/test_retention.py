@@ -73,6 +73,7 @@ async def test_a_partition_is_dropped_as_a_whole_and_what_is_left_says_so(kernel
 
 HOLDS = {
     "by pid": {"pid": 1},
+    "by context and text": {"filter": {"context.name": "Ann", "q": "keep-"}},
     "by filter": {"filter": {"service": "check", "entity_type": "permit", "entity_id": ["7", "8"]}},
 }
 
@@ -80,7 +81,7 @@ HOLDS = {
 @pytest.mark.parametrize("kind", HOLDS)
 async def test_a_hold_keeps_it(kernel: Lane, kind: str) -> None:
     await kernel.define()
-    pid = await ended(kernel, entity={"type": "permit", "id": "7"})
+    pid = await ended(kernel, entity={"type": "permit", "id": "7"}, key="keep-7")
     made = await kernel.http.post(
         "/v1/holds", json=HOLDS[kind] | {"reason": "a case"}, headers={"idempotency-key": "h"}
     )

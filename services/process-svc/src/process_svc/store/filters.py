@@ -48,7 +48,9 @@ class Filter:
 
     @property
     def where(self) -> str:
-        """All of it as one condition."""
+        """All of it as one condition; after store.search.resolve."""
+        if self.text is not None or self.contexts:
+            raise RuntimeError("text and context are to be resolved first")
         clauses = [*self.clauses, *(f"({' OR '.join(each)})" for each in self.either)]
         if self.states:
             clauses.append(in_states(self.states))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from kernel_runtime.database import Connection
 from kernel_runtime.problem import ProblemError
 
-from process_svc.store import filters, holds
+from process_svc.store import filters, holds, search
 from process_svc.store.checkpoints import DIGEST
 
 SIZE = 1_000_000
@@ -87,6 +87,7 @@ async def _held(connection: Connection, lower: int, upper: int) -> bool:
             found = filters.parsed(filters.pairs(hold.members), hold.tenant)
         except ProblemError:  # of an older version: what it meant is not known, so all is kept
             return True
+        await search.resolve(connection, found, thorough=True)
         found.add("pid >= {} AND pid < {}", lower, upper)
         if await connection.fetchval(
             f"SELECT EXISTS (SELECT FROM process WHERE {found.where})", *found.values, timeout=LONG

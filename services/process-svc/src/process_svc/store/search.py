@@ -73,7 +73,8 @@ async def resolve(connection: Connection, found: Filter, *, thorough: bool = Fal
         await _resolve_text(connection, found, found.text)
         found.text = None
     plain = []
-    for path, values in found.contexts:
+    contexts, found.contexts = found.contexts, []
+    for path, values in contexts:
         if found.services and await attributes.complete(connection, found.tenant, found.services, path):
             _attribute(found, path, values)
         else:
@@ -84,7 +85,6 @@ async def resolve(connection: Connection, found: Filter, *, thorough: bool = Fal
             raise _not_indexed(found, plain[0][0], number)
     for path, values in plain:
         found.add(_MEMBER, path.split("."), values)
-    found.contexts = []
 
 
 _MEMBER = "context::jsonb #>> {}::text[] = ANY({}::text[])"
@@ -168,7 +168,9 @@ def ordered(found: Filter, order: Order) -> None:
 
 
 async def page(connection: Connection, found: Filter, order: Order, limit: int) -> list[Process]:
-    """At most `limit`."""
+    """At most `limit`, of a filter that is resolved."""
+    assert found.text is None
+    assert not found.contexts
     if order.sort == "pid" and found.names.isdisjoint(_NARROW) and (times := found.names & TIMES.keys()):
         statement, values = _within_time(found, order, limit, TIMES[min(times)])
         selected = await connection.fetch(statement, *values)
