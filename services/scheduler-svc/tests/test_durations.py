@@ -68,3 +68,26 @@ def test_the_planner_learns_where_a_queue_looks_at_durations() -> None:
     assert world.state.take_changes().learnt
     world.queue(2, policy="priority")
     assert world.arrive(item(100, operator("clerk"))).expected is None
+
+
+def test_a_chain_tells_what_came_before_and_how_often() -> None:
+    world = World()
+    world.queue(1, policy="sjf")
+    world.person("anna", "clerk")
+
+    def arrive(pid: int, service: str, chain: str) -> tuple[int, str]:
+        made = item(pid, operator("clerk"), service=service)
+        made.chain = chain
+        world.arrive(made)
+        return made.tries, made.previous
+
+    assert arrive(1, "check", "a") == (1, "")
+    assert arrive(2, "decide", "a") == (1, "check")
+    assert arrive(3, "check", "a") == (2, "decide")
+    assert arrive(4, "check", "b") == (1, "")
+    world.state = world.reloaded()
+    assert arrive(5, "check", "a") == (3, "check")
+    endless = item(6, operator("clerk"))
+    endless.chain, endless.tries = "c", 10**6
+    world.arrive(endless)
+    assert endless.tries == 1_000

@@ -19,6 +19,7 @@ from pydantic import Field
 from scheduler_svc.domain.demands import Demands, Skill
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.queues import Item
+from scheduler_svc.domain.reckoning import COUNTED
 from scheduler_svc.texts import demands_of, settings_from, utc
 
 SOURCE = "/kernel/scheduler-svc"
@@ -113,7 +114,8 @@ def item_of(arrival: Arrival, tenant: str, cause: Cause) -> Item:
         demands=arrival.demands or NO_DEMANDS,
         not_after=utc(event.not_after),
         due=utc(event.due),
-        tries=event.attempt,
+        chain=cause.correlation or "",
+        tries=min(event.attempt, COUNTED),
         expected=None if event.expected_duration is None else max(0.0, event.expected_duration.total_seconds()),
         cause=orjson.dumps((cause.message, cause.correlation, cause.depth, cause.traceparent)).decode(),
     )

@@ -51,10 +51,12 @@ class Item:
     due: datetime | None = None
     expected: float | None = None
     """Seconds."""
+    chain: str = ""
+    """What belongs together: all processes that follow from one another."""
     tries: int = 1
-    """The how manieth time this step is tried."""
+    """The how manieth time this service is READY in its chain, as far as that is known."""
     previous: str = ""
-    """The service that ran before it in its chain, where that is known."""
+    """The service that was READY before it in its chain, where that is known."""
     tag: float = UNTAGGED
     """Its virtual start, in queues that share."""
     cause: str = ""

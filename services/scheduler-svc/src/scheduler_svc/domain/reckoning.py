@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from kernel_contracts.vocabulary import QueuePolicy
 
 from scheduler_svc.domain.durations import Durations, Known, Step
-from scheduler_svc.domain.line import Line
+from scheduler_svc.domain.line import REMEMBERED, Line
 from scheduler_svc.domain.order import SHARING, by_arrival
 from scheduler_svc.domain.queues import Item, Queue
 from scheduler_svc.domain.shares import Shares
+
+COUNTED: Final = 1_000
+"""Nobody counts further how often a step was tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,31 @@ class Reckoning(Line):
         self.durations = Durations()
         self.returns: dict[int, Return] = {}
         """What will come free, and when, of those that run by queues with backfill: by pid."""
+        self._chains: dict[tuple[str, str], tuple[str, dict[str, int]]] = {}
+        """Of each chain the service that was READY last, and how often each was."""
 
     def restore_duration(self, tenant: str, step: Step, known: Known) -> None:
         self.durations.restore(tenant, step, known)
+
+    def follow(self, item: Item) -> None:
+        """It goes on with its chain: what came before it there, and how often it did, says how long it will take."""
+        if not item.chain:
+            return
+        place = (item.tenant, item.chain)
+        last, times = self._chains.pop(place, ("", {}))
+        if len(self._chains) >= REMEMBERED:
+            del self._chains[next(iter(self._chains))]
+        item.previous = last
+        item.tries = min(max(item.tries, times.get(item.service, 0) + 1), COUNTED)
+        times[item.service] = item.tries
+        self._chains[place] = (item.service, times)
+
+    def restore_chain(self, item: Item) -> None:
+        if item.chain and self.queue(item.tenant, item.queue).learns:
+            place = (item.tenant, item.chain)
+            _, times = self._chains.get(place, ("", {}))
+            times[item.service] = max(item.tries, times.get(item.service, 0))
+            self._chains[place] = (item.service, times)
 
     def _learn(self, item: Item, seconds: float) -> None:
         if self.queue(item.tenant, item.queue).learns:

@@ -51,6 +51,8 @@ class State(Reckoning):
         elif item.pid not in self._gone:
             self.changes.arrivals.append((item.tenant, item.service, item.ready_at))
         queue = self.queue(item.tenant, item.queue)
+        if queue.learns:
+            self.follow(item)
         if queue.learns and item.expected is None:
             item.expected = self.durations.expected(item.tenant, step_of(item))
         self.items[item.pid] = item
@@ -350,6 +352,7 @@ class State(Reckoning):
                     resource.settle()
         if item.state in BUSY:
             self._know_return(item)
+        self.restore_chain(item)
 
     # --- within
 

@@ -1,7 +1,7 @@
 """Work items for people with skills and shifts (contest A, replays of recorded work): one queue, shortest expected first, aged.
 
-How often a step was done before in its case, and what came before it there, is known from what arrived; how long such a run
-takes is learnt by the planner as in production.
+How often a step was done before in its case, what came before it there, and how long such a run takes, the planner learns as
+in production: a case is a chain of processes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ class People:
             self._people.append(unit)
             self._present.append(0)
             self._world.tell(unit, 0)
-        self._cases: dict[Any, tuple[str, dict[str, int]]] = {}
-        """Of each case the step before, and how often each was done."""
 
     def answer(self, told: dict[str, Any]) -> dict[str, Any]:
         t = told["t"]
@@ -57,9 +55,6 @@ class People:
 
     def _item(self, told: dict[str, Any], t: float) -> Item:
         service = self._services[told["activity"]]
-        before, done = self._cases.get(told["case"], ("", {}))
-        tries = done[service] = done.get(service, 0) + 1
-        self._cases[told["case"]] = (service, done)
         return Item(
             told["id"] + 1,
             TENANT,
@@ -70,6 +65,5 @@ class People:
             at(t),
             self._demands[told["activity"]],
             due=at(told["due"]),
-            tries=tries,
-            previous=before,
+            chain=str(told["case"]),
         )

@@ -219,6 +219,7 @@ def item_from(row: asyncpg.Record) -> Item:
         denials=row["denials"],
         reason=row["reason"],
         retry_at=row["retry_at"],
+        chain=(orjson.loads(row["cause"])[1] or "") if row["cause"] else "",
         tries=row["tries"],
         previous=row["previous"],
         tag=row["tag"],
