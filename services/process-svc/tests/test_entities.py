@@ -284,3 +284,47 @@ async def test_another_version_of_the_service_keeps_the_line(kernel: Lane) -> No
     assert (await kernel.read(second["pid"]))["state"] == "READY"
     await kernel.settle()
     assert await kernel.breaches() == {}
+
+
+async def test_children_that_are_called_stand_in_line_too(kernel: Lane) -> None:
+    """Three of a map on one entity run one after the other; of a service that rejects only the first is there."""
+    await kernel.define("order", entity_type="invoice")
+    await kernel.define("bill", entity_type="invoice", per_entity="serialise")
+    await kernel.define("pay", entity_type="invoice", per_entity="reject")
+    caller = await kernel.run("order", entity=INVOICE)
+    await kernel.ask("map", caller["pid"], service="bill", over=[1, 2, 3], into="bills")
+    await kernel.settle()
+    children = (await kernel.http.get(f"/v1/processes?parent={caller['pid']}&sort=pid")).json()["items"]
+    assert [each["state"] for each in children] == ["READY", "NEW", "NEW"]
+    for child in children:
+        await kernel.grant(await kernel.read(child["pid"]))
+        await kernel.ask("complete", child["pid"], output={"pid": child["pid"]})
+        await kernel.settle()
+    back = await kernel.read(caller["pid"])
+    assert (back["state"], len(back["context"]["bills"])) == ("READY", 3)
+    await kernel.grant(back)
+    await kernel.ask("map", caller["pid"], service="pay", over=[1, 2])
+    await kernel.settle()
+    paying = (await kernel.http.get(f"/v1/processes?parent={caller['pid']}&service=pay")).json()["items"]
+    assert len(paying) == 1
+    await kernel.ask("cancel", caller["pid"])
+    await kernel.settle()
+    assert await kernel.breaches() == {}
+
+
+async def test_what_undoes_a_process_waits_for_its_turn(kernel: Lane) -> None:
+    await kernel.define("book", entity_type="invoice", compensation="refund")
+    await kernel.define("refund", entity_type="invoice", per_entity="reject")
+    await kernel.define("order", entity_type="invoice")
+    order = await kernel.run("order", entity=INVOICE)
+    child = await kernel.run("book", entity=INVOICE, parent=order["pid"])
+    await kernel.ask("complete", child["pid"])
+    other = await kernel.create("refund", entity=INVOICE)
+    await kernel.ask("cancel", order["pid"], compensate=True)
+    await kernel.settle()
+    [step] = (await kernel.http.get(f"/v1/processes?parent={order['pid']}&service=refund")).json()["items"]
+    assert step["state"] == "NEW"
+    assert await kernel.breaches() == {}
+    await kernel.ask("cancel", other["pid"])
+    assert (await kernel.read(step["pid"]))["state"] == "READY"
+    assert await kernel.breaches() == {}

@@ -245,9 +245,9 @@ CHECKS = {
             AND (ahead.tenant, ahead.service, ahead.entity_type, ahead.entity_id)
                 = (own.tenant, own.service, own.entity_type, own.entity_id)) ahead ON ahead.pid IS NOT NULL
         WHERE coalesce(nullif(state, 'SUSPENDED'), suspended_from) <> 'NEW'
-            OR v.definition::jsonb ->> 'per_entity' = 'reject'
-            OR v.definition::jsonb ->> 'per_entity' = 'replace' AND NOT EXISTS (
-                SELECT FROM follow_up WHERE kind = 'replace' AND follow_up.pid = own.pid)""",
+            OR compensates IS NULL AND (v.definition::jsonb ->> 'per_entity' = 'reject'
+                OR v.definition::jsonb ->> 'per_entity' = 'replace' AND NOT EXISTS (
+                    SELECT FROM follow_up WHERE kind = 'replace' AND follow_up.pid = own.pid))""",
 }
 
 
