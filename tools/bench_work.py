@@ -6,7 +6,7 @@ its last line one JSON object.
 
     --seconds N   how long each of the loads lasts (20)
     --workers N   workers, each with its own claims (8); --concurrency N: processes at a time of each (32)
-    --idle N      further claims that only wait, to show that they cost nothing (0)
+    --idle N      further claims that only wait; what they cost is measured first (0)
     --replicas N  of process-svc and of the gateway (1)
     --only PART   latency | throughput
     --home DIR    where the stack keeps its data; an own temporary folder by default
@@ -127,6 +127,16 @@ async def latency(stack: Stack, load: Load, seconds: float, rate: float = 50.0) 
     }
 
 
+async def idle(stack: Stack, seconds: float) -> dict[str, Any]:
+    """What the claims that wait cost while nothing comes."""
+    await asyncio.sleep(WARM_UP)
+    groups = stack.groups()
+    cost, began = measure(groups), time.perf_counter()
+    await asyncio.sleep(seconds)
+    spent, took = measure(groups).since(cost), time.perf_counter() - began
+    return {"idle_cpu_percent": {name: round(100 * each / took, 1) for name, each in spent.items()}}
+
+
 @contextlib.asynccontextmanager
 async def waiting(kernel: Kernel, number: int) -> AsyncIterator[None]:
     """Claims of what never comes."""
@@ -149,8 +159,11 @@ async def drive(stack: Stack, arguments: argparse.Namespace) -> dict[str, Any]:
     async with Kernel(stack.gateway, token, connections=200 + arguments.idle) as kernel:
         await kernel.apply({"services": {SERVICE: {"kind": "automatic"}, NEVER: {"kind": "automatic"}}})
         load = Load(kernel, arguments.workers, arguments.concurrency)
+        found: dict[str, Any] = {}
         async with waiting(kernel, arguments.idle), load.running():
-            found: dict[str, Any] = {}
+            if arguments.idle:
+                found |= await idle(stack, arguments.seconds)
+                say(f"bench: {json.dumps(found)}")
             for name, part in (("latency", latency), ("throughput", throughput)):
                 if name in arguments.only:
                     say(f"bench: {name}")
