@@ -39,7 +39,7 @@ class Lane:
         self.crash = False
         self.memory = Memory(self._follow)
         self.desk = Desk(database)
-        self.memory.offer = self.desk.offer
+        self.memory.takers = self.desk
         self.pipeline = Pipeline(database, partial(Work, self.memory), HANDLERS, committed=lambda: None)
         self._number = itertools.count(1)
         self._tasks: list[asyncio.Task[Any]] = []

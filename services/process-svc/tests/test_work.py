@@ -4,8 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from kernel_runtime.database import Database
 from kernel_testing import eventually
+from process_svc.desk import Desk
 from process_svc.domain import lease as leases
+from process_svc.lines import Waiter
+from process_svc.store.leases import Asked, NewLease
 from process_svc.ticker import Ticker
 
 from .lane import Lane, lane
@@ -255,6 +259,40 @@ async def test_bad_heartbeats_and_answers(kernel: Lane) -> None:
     assert [item["status"] for item in told["items"]] == [422, 404, 422]
     status, told = await post(kernel, ":heartbeat", items=[{"pid": 2**62, "token": 1}, {"pid": "x"}])
     assert [item["status"] for item in told["items"]] == [404, 422]
+
+
+async def test_who_waits_is_served_by_the_dispatch_itself() -> None:
+    """In turn, the highest priority first, where roles fit; what did not commit is given to nobody."""
+    desk = Desk(Database("", name="nowhere"))
+
+    def waiter(name: str, most: int = 1, roles: tuple[str, ...] | None = None) -> Waiter:
+        return Waiter(Asked("main", ("a",), roles, None), name, "me", most, None)
+
+    def lease(pid: int, priority: int = 50, roles: tuple[str, ...] = ()) -> NewLease:
+        return NewLease(pid, "main", "d", "a", roles, None, priority, NOW, 1, 60.0)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    first, second, audit = waiter("first", 2), waiter("second"), waiter("audit", 1, ("audit",))
+    claims = [asyncio.ensure_future(desk.claim(each, 30, never)) for each in (first, second, audit)]
+    await asyncio.sleep(0)
+    assert desk.reserve([lease(1)]) == {}, "nobody has looked for older ones yet"
+    desk._hot.clear()
+    new = [lease(1), lease(2, 90), lease(3), lease(4, roles=("billing",)), lease(5, roles=("audit",))]
+    assert desk.reserve(new[:2]) == {2: first, 1: second}
+    assert desk.reserve(new[2:]) == {3: audit}, "those who are being served wait for that"
+    desk.free([first, second, audit])
+    taken = desk.reserve(new)
+    assert taken == {2: first, 1: second, 3: first, 5: audit}
+    row = {"entity_type": None, "context": "{}"} | dict.fromkeys(
+        ("token", "service", "service_version", "attempt", "priority", "operator", "due", "until"), 1
+    )
+    desk.hand_over(
+        {each: [{**row, "pid": pid} for pid, by in taken.items() if by is each] for each in set(taken.values())}
+    )
+    assert [[item["pid"] for item in await each] for each in claims] == [[2, 3], [1], [5]]
+    assert not desk._lines
 
 
 def test_the_token_says_who_holds_it() -> None:

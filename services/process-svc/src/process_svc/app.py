@@ -27,7 +27,7 @@ def wired(settings: Settings) -> tuple[Parts, Ticker, Runner, Desk]:
     ticker = Ticker(parts.database, parts.pipeline)
     runner, desk = Runner(parts.database, parts.pipeline), Desk(parts.database)
     follow_ups.pipeline, memory.due, memory.go_on = parts.pipeline, ticker.wake, runner.wake
-    memory.offer = desk.offer
+    memory.takers = desk
     parts.consumer(TOPICS, ROUTES)
     return parts, ticker, runner, desk
 

@@ -1,16 +1,16 @@
 """The desk where workers wait: all claims that wait in this replica are served by one statement at a time.
 
-A claim is looked at when it comes, after each commit of this replica that made something for it, and on a slow round for what
-other replicas have dispatched. So idle workers cost one small query a round, however many they are; whoever comes while a
-statement runs is in the next one.
+A batch of this replica that dispatches what somebody waits for here hands it out by the very row that makes it claimable: that
+costs no statement at all. Else a claim is looked at when it comes, after commits that made more than there was room for, and on
+a slow round for what other replicas have dispatched. So idle workers cost one small query a round, however many they are;
+whoever comes while a statement runs is in the next one.
 """
 
 import asyncio
 import contextlib
 import itertools
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -18,69 +18,30 @@ import orjson
 import structlog
 from kernel_runtime.database import AGAIN, AWAY, Database, is_away
 from kernel_runtime.problem import ProblemError, overloaded
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter as Counted
+from prometheus_client import Gauge
 
+from process_svc.lines import FEW, MANY, Line, Waiter, fits
 from process_svc.store import leases as store
-from process_svc.store.leases import Asked, Slot
+from process_svc.store.leases import Asked, NewLease, Slot
 
 log = structlog.get_logger()
 
 WAITING = Gauge("kernel_work_waiting_claims", "Claims of automatic work that wait in this replica.")
-HANDED_OUT = Counter("kernel_work_claimed_total", "Processes handed out to workers.")
+HANDED_OUT = Counted("kernel_work_claimed_total", "Processes handed out to workers.")
 
 ROUND = 0.1
 """Seconds between two looks for what other replicas have dispatched, while anybody waits."""
-FEW, MANY = 16, 500
-"""Processes in one statement for one group of claims: more where the one before found many."""
 GROUPS = 200
 """Groups of claims in one statement."""
 MOST_WAITING = 20_000
-
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """One claim."""
-
-    asked: Asked
-    worker: str
-    by: str
-    max: int
-    seconds: float | None
-    answer: asyncio.Future[list[Any]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    number: int = 0
-    serving: bool = False
-    """The statement that runs may bring it something."""
-
-
-@dataclass(slots=True, eq=False)
-class Line:
-    """Those who ask for the same, in the order in which they came; `leaving` go as soon as they were looked at.
-
-    `seen`: the last number that was looked at. `size`: how many processes the next statement may bring.
-    """
-
-    waiters: dict[Waiter, None] = field(default_factory=dict)
-    leaving: set[Waiter] = field(default_factory=set)
-    seen: int = 0
-    size: int = FEW
-
-    def rooms(self) -> list[Waiter]:
-        """One room each; then the second of those that want two, and so on."""
-        hungry = list(itertools.islice(self.waiters, self.size))
-        rooms: list[Waiter] = []
-        for taken in itertools.count(1):
-            rooms += hungry[: self.size - len(rooms)]
-            hungry = [waiter for waiter in hungry if waiter.max > taken]
-            if not hungry or len(rooms) == self.size:
-                return rooms
-        raise AssertionError("unreachable")
 
 
 class Desk:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lines: dict[Asked, Line] = {}
-        self._by_service: defaultdict[tuple[str, str], set[Asked]] = defaultdict(set)
+        self._by_service: defaultdict[tuple[str, str], dict[Asked, None]] = defaultdict(dict)
         self._hot: dict[Asked, None] = {}
         self._woken = asyncio.Event()
         self._numbers = itertools.count(1)
@@ -124,6 +85,46 @@ class Desk:
         if self._hot:
             self._woken.set()
 
+    def reserve(self, new: Sequence[NewLease]) -> Mapping[int, Waiter]:
+        """pid -> who gets it where the batch commits: those who wait in lines that were looked at and found empty."""
+        taken: dict[int, Waiter] = {}
+        lines: dict[Asked, deque[Waiter]] = {}
+        given: Counter[Waiter] = Counter()
+        for lease in sorted(new, key=lambda each: (-each.priority, each.at, each.pid)):
+            for asked in self._by_service.get((lease.tenant, lease.service), ()):
+                if asked in self._hot or not fits(asked, lease):
+                    continue
+                if asked not in lines:
+                    line = self._lines[asked]
+                    first = itertools.islice(line.waiters, len(new))
+                    lines[asked] = deque(each for each in first if not each.serving and each not in line.leaving)
+                if lines[asked]:
+                    waiter = taken[lease.pid] = lines[asked].popleft()
+                    given[waiter] += 1
+                    if given[waiter] < waiter.max:
+                        lines[asked].append(waiter)
+                    break
+        for waiter in given:
+            waiter.serving = True
+        return taken
+
+    def free(self, takers: Iterable[Waiter]) -> None:
+        """Of a batch that did not commit."""
+        for waiter in takers:
+            waiter.serving = False
+            if not waiter.answer.done() and waiter in self._lines[waiter.asked].leaving:
+                self._answer(waiter, [])
+
+    def hand_over(self, taken: Mapping[Waiter, Sequence[Any]]) -> None:
+        """Of a batch that has committed."""
+        for waiter, rows in taken.items():
+            waiter.serving = False
+            HANDED_OUT.inc(len(rows))
+            if waiter.answer.done():  # sent home meanwhile: the desk closes
+                self._later(rows)
+            else:
+                self._answer(waiter, list(rows))
+
     async def run(self) -> None:
         """Forever. At the end all who wait go home with nothing, at once."""
         try:
@@ -166,7 +167,7 @@ class Desk:
                 waiter.serving = True
                 slots.append(Slot(index, place, waiter.worker, waiter.by, waiter.seconds))
                 owners[index, place] = waiter
-        rows = await self._claimed([asked for asked, _ in groups], slots)
+        rows = await self._claimed([asked for asked, _ in groups], slots) if slots else []
         HANDED_OUT.inc(len(rows))
         found: defaultdict[Waiter, list[Any]] = defaultdict(list)
         numbers = [0] * len(groups)
@@ -183,7 +184,7 @@ class Desk:
             if number < line.size:
                 line.seen = seen
             line.size = min(max(FEW, 2 * number), MANY)
-            for waiter in [each for each in line.leaving if each.number <= line.seen and not each.answer.done()]:
+            for waiter in [each for each in line.leaving if each.number <= line.seen and not each.serving]:
                 self._answer(waiter, [])
 
     async def _claimed(self, asked: list[Asked], slots: list[Slot]) -> list[Any]:
@@ -204,7 +205,7 @@ class Desk:
         if line is None:
             line = self._lines[asked] = Line()
             for service in asked.services:
-                self._by_service[asked.tenant, service].add(asked)
+                self._by_service[asked.tenant, service][asked] = None
         waiter.number = next(self._numbers)
         line.waiters[waiter] = None
         self._waiting += 1
@@ -234,7 +235,7 @@ class Desk:
             del self._lines[asked]
             for service in asked.services:
                 groups = self._by_service[asked.tenant, service]
-                groups.discard(asked)
+                groups.pop(asked, None)
                 if not groups:
                     del self._by_service[asked.tenant, service]
         if not waiter.answer.done():
@@ -242,9 +243,12 @@ class Desk:
 
     def _put_back_later(self, answer: asyncio.Future[list[Any]]) -> None:
         if rows := answer.result():
-            task = asyncio.ensure_future(self._put_back(rows))
-            self._putting.add(task)
-            task.add_done_callback(self._putting.discard)
+            self._later(rows)
+
+    def _later(self, rows: Collection[Any]) -> None:
+        task = asyncio.ensure_future(self._put_back(rows))
+        self._putting.add(task)
+        task.add_done_callback(self._putting.discard)
 
     async def _put_back(self, rows: Collection[Any]) -> None:
         """Where that fails their leases lapse."""

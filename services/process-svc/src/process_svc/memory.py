@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Protocol
 
 from kernel_runtime.database import Connection
 
@@ -11,6 +12,7 @@ from process_svc.catalog import Catalog
 from process_svc.store import processes as store
 from process_svc.store.attributes import Paths
 from process_svc.store.follow_ups import FollowUp
+from process_svc.store.leases import NewLease
 
 OLDEST = 600.0
 """Seconds after which a number is no longer used: the place of an old pid may have been dropped by the retention."""
@@ -54,14 +56,26 @@ def _idle() -> None:
     pass
 
 
-def _unclaimed(_: Collection[tuple[str, str]]) -> None:
-    pass
+class Takers(Protocol):
+    """Those who wait for work in this replica: the desk. A taker has `worker`, `by`, and the `seconds` of its lease or None."""
+
+    def reserve(self, new: Sequence[NewLease]) -> Mapping[int, Any]:
+        """pid -> the taker that gets it where this batch commits; the others are open to everybody."""
+
+    def free(self, takers: Iterable[Any]) -> None:
+        """It did not commit."""
+
+    def hand_over(self, taken: Mapping[Any, Sequence[Mapping[str, Any]]]) -> None:
+        """It did: the processes that each taker gets."""
+
+    def offer(self, services: Collection[tuple[str, str]]) -> None:
+        """There is something to be claimed of these (tenant, service)."""
 
 
 class Memory:
     """`follow_up` is called with what a batch has left for relatives, `due` with when time has something to do.
 
-    `go_on` is called where a bulk job has something to go on with, `offer` with (tenant, service) of what workers can claim.
+    `go_on` is called where a bulk job has something to go on with. `takers` wait for work by programs.
     """
 
     def __init__(
@@ -81,7 +95,7 @@ class Memory:
         """What any version of a service declares to be indexed; as it was at `paths_at`, of the monotonic clock."""
         self.paths_at = -1e9
         self.go_on: Callable[[], None] = _idle
-        self.offer: Callable[[Collection[tuple[str, str]]], None] = _unclaimed
+        self.takers: Takers | None = None
 
     def tell(self, follow_ups: Sequence[FollowUp], times: Iterable[datetime]) -> None:
         """After the commit."""

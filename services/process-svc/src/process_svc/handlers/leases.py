@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from kernel_contracts.vocabulary import ServiceKind
 from kernel_runtime.database import Connection
@@ -9,11 +10,9 @@ from kernel_runtime.database import Connection
 from process_svc.catalog import Entry
 from process_svc.domain.lease import USUAL, Lease, first_token, open_to_workers
 from process_svc.domain.process import Process
+from process_svc.memory import Takers
 from process_svc.store import leases as store
 from process_svc.store.leases import NewLease
-
-Offered = set[tuple[str, str]]
-"""(tenant, service) of what can be claimed now."""
 
 
 class Leases:
@@ -23,7 +22,8 @@ class Leases:
         self.locked: dict[int, Lease] = {}
         self.states: dict[int, tuple[str, str]] = {}
         """pid -> (tenant, state) of processes whose lease was asked for alone, and is not there."""
-        self.offered: Offered = set()
+        self._new: list[NewLease] = []
+        self._taken: Mapping[int, Any] = {}
         self._ended: set[int] = set()
         self._begun: dict[int, tuple[Entry, datetime]] = {}
         self._priorities: dict[int, int] = {}
@@ -59,7 +59,8 @@ class Leases:
         self._beats[lease.pid] = (lasts, until, progress)
         return until
 
-    async def save(self, connection: Connection, processes: Mapping[int, Process]) -> None:
+    async def save(self, connection: Connection, processes: Mapping[int, Process], takers: Takers | None) -> None:
+        """What somebody waits for in this replica is handed out by the same row."""
         if self._beats:
             await store.extend(connection, [(pid, *beat) for pid, beat in self._beats.items()])
         if self._priorities:
@@ -68,8 +69,45 @@ class Leases:
             await store.drop(connection, self._ended)
         if self._begun:
             new = [_new(processes[pid], *begun) for pid, begun in self._begun.items()]
-            await store.add(connection, new)
-            self.offered = {(lease.tenant, lease.service) for lease in new}
+            self._taken = (
+                {} if takers is None else takers.reserve([each for each in new if processes[each.pid].context])
+            )
+            self._new = [_claimed(lease, self._taken.get(lease.pid)) for lease in new]
+            await store.add(connection, self._new)
+
+    def committed(self, processes: Mapping[int, Process], takers: Takers | None) -> None:
+        if not self._new or takers is None:
+            return
+        taken: dict[Any, list[Mapping[str, Any]]] = {}
+        for lease in self._new:
+            if (taker := self._taken.get(lease.pid)) is not None:
+                taken.setdefault(taker, []).append(_row(processes[lease.pid], lease))
+        if taken:
+            takers.hand_over(taken)
+        if len(self._taken) < len(self._new):
+            takers.offer({(lease.tenant, lease.service) for lease in self._new if lease.worker is None})
+
+    def abandoned(self, takers: Takers | None) -> None:
+        if self._taken and takers is not None:
+            takers.free(set(self._taken.values()))
+
+
+def _claimed(lease: NewLease, taker: Any) -> NewLease:
+    if taker is None:
+        return lease
+    seconds = taker.seconds or lease.seconds
+    return lease._replace(
+        token=lease.token + 1,
+        seconds=seconds,
+        worker=taker.worker,
+        claimed_by=taker.by,
+        until=lease.at + timedelta(seconds=seconds),
+    )
+
+
+def _row(process: Process, lease: NewLease) -> dict[str, Any]:
+    """As `store.leases.claim` gives one."""
+    return {**process.__dict__, "token": lease.token, "until": lease.until}
 
 
 def _new(process: Process, entry: Entry, now: datetime) -> NewLease:

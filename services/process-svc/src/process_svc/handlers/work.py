@@ -494,7 +494,7 @@ class Work:
         await self.families.save(connection)
         await self.calls.save(connection)
         await self.barriers.save(connection)
-        await self.leases.save(connection, processes)
+        await self.leases.save(connection, processes, self.memory.takers)
         await self.undoing.save(connection)
         if self._opened:
             await incidents.open_all(connection, list(self._opened.values()))
@@ -528,8 +528,7 @@ class Work:
             self.memory.tell(self._told, self._times(self._now))
             if self.jobs is not None and self.jobs.wakes:
                 self.memory.go_on()
-        if self.leases.offered:
-            self.memory.offer(self.leases.offered)
+        self.leases.committed(self.processes, self.memory.takers)
 
     def _times(self, now: datetime) -> Iterable[datetime]:
         for pids in (self._new, self._changed):
@@ -539,6 +538,7 @@ class Work:
 
     def abandoned(self) -> None:
         """Nothing of it is kept in memory."""
+        self.leases.abandoned(self.memory.takers)
 
 
 def _packed(cause: Cause) -> str:

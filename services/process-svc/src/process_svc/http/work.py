@@ -15,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from process_svc.desk import Desk, Waiter
+from process_svc.desk import Desk
 from process_svc.handlers.answers import forbidden
 from process_svc.handlers.bodies import Batch, Beats
 from process_svc.http import query
 from process_svc.http.commands import items_of, pid_of, valid
+from process_svc.lines import Waiter
 from process_svc.store import leases as store
 from process_svc.store.leases import Asked
 

@@ -29,6 +29,9 @@ class NewLease(NamedTuple):
     at: datetime
     token: int
     seconds: float
+    worker: str | None = None
+    claimed_by: str | None = None
+    until: datetime | None = None
 
 
 async def lock(connection: Connection, pids: Iterable[int]) -> dict[int, Lease]:
