@@ -206,12 +206,32 @@ async def test_why(gateway: Any, process: dict[str, Any], reason: str) -> None:
     from gateway.models.processes import Why
 
     gateway.services.answer("process-svc", "GET", "/v1/processes/7", 200, {"pid": 7, **process})
+    gateway.services.answer(
+        "process-svc", "GET", "/v1/work/7", 404, {"title": "Not found", "status": 404, "detail": "d"}
+    )
     async with gateway.http.get(f"{gateway.url}/v1/processes/7/why", headers=gateway.bearer("viewer")) as answer:
         assert answer.status == 200
         told = await answer.json()
     assert told["state"] == process["state"]
     assert reason in told["reason"]
     Why.model_validate(told)
+
+
+@pytest.mark.parametrize(
+    ("lease", "reason", "unblock"),
+    [
+        ({"worker": None}, "no worker has claimed it", ["a worker that claims bill"]),
+        ({"worker": "w-1", "lease_until": "2026-11-25T09:01:00Z"}, "w-1 carries it out", []),
+    ],
+)
+async def test_why_names_the_worker(gateway: Any, lease: dict[str, Any], reason: str, unblock: list[str]) -> None:
+    process = {"pid": 7, "state": "RUNNING", "service": "bill", "started_at": "2026-11-25T09:00:00Z"}
+    gateway.services.answer("process-svc", "GET", "/v1/processes/7", 200, process)
+    gateway.services.answer("process-svc", "GET", "/v1/work/7", 200, lease)
+    async with gateway.http.get(f"{gateway.url}/v1/processes/7/why", headers=gateway.bearer("viewer")) as answer:
+        told = await answer.json()
+    assert reason in told["reason"]
+    assert told["would_unblock"] == unblock
 
 
 async def test_why_asks_the_scheduler_for_ready_ones(gateway: Any) -> None:

@@ -50,7 +50,7 @@ class Bus:
         self.raw("process-commands", orjson.dumps(body), str(body.get("pid") or body.get("key") or id), headers)
         return id
 
-    def grant(self, process: Mapping[str, Any], dispatch: str, operator: str = "ada") -> None:
+    def grant(self, process: Mapping[str, Any], dispatch: str, operator: str | None = "ada") -> None:
         """As resource-svc sends it."""
         body = {
             "dispatch_id": dispatch,
@@ -143,6 +143,11 @@ class Service:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
+
+    def signal(self) -> None:
+        """Tells it to stop."""
+        assert self._process is not None
+        self._process.terminate()
 
     async def stop(self) -> int:
         """As the supervisor would; the exit code."""

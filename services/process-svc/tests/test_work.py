@@ -12,6 +12,7 @@ from process_svc.lines import Waiter
 from process_svc.store.leases import Asked, NewLease
 from process_svc.ticker import Ticker
 
+from .installation import Bus, Service
 from .lane import Lane, lane
 from .values import NOW
 
@@ -305,3 +306,22 @@ def test_the_token_says_who_holds_it() -> None:
     assert leases.lapsed(held, held.token, before) is None
     assert leases.lapsed(held, held.token, NOW) is not None
     assert leases.lapsed(held, held.token + 1, NOW) is None
+
+
+async def test_a_signal_ends_long_polls_at_once(service_database: str, kafka: str, bus: Bus) -> None:
+    service = await Service(service_database, kafka, bus.prefix).start()
+    await service.define("a", **AUTOMATIC)
+    body = {"services": ["a"], "worker": "w", "wait": 60}
+    claims = [asyncio.ensure_future(service.http.post("/v1/work:claim", json=body, timeout=70)) for _ in range(5)]
+    await asyncio.sleep(0.2)
+    process = await service.create("a")
+    bus.grant(process, "d-1", operator=None)
+    done, _ = await asyncio.wait(claims, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    (item,) = done.pop().result().json()["items"]
+    assert item["pid"] == process["pid"]
+    began = asyncio.get_running_loop().time()
+    service.signal()
+    answers = await asyncio.wait_for(asyncio.gather(*claims), 3)
+    assert [len(each.json()["items"]) for each in answers].count(0) == 4
+    assert asyncio.get_running_loop().time() - began < 1.5
+    assert await service.stop() == 0

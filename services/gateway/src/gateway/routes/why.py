@@ -154,6 +154,22 @@ async def _how_far(call: Call, process: Process, _: Mapping[str, Any]) -> dict[s
     return {"reason": reason, "blockers": [{"requirement": {"call": made}, "total": made["total"], "held_by": []}]}
 
 
+async def _which_worker(call: Call, process: Process, _: Mapping[str, Any]) -> dict[str, Any]:
+    """Where programs carry it out: who does, or that none does yet."""
+    found = await call.ask("process-svc", "GET", f"/v1/work/{quoted(call.params['pid'])}")
+    if not found.good:
+        return {}
+    lease, service = found.json(), process["service"]
+    worker = lease.get("worker")
+    if worker is not None:
+        return {"reason": f"Worker {worker} carries it out; its lease lasts until {lease.get('lease_until')}."}
+    return {
+        "reason": f"It has what it needs since {process.get('started_at')}, but no worker has claimed it.",
+        "blockers": [{"requirement": {"worker": service}, "held_by": []}],
+        "would_unblock": [f"a worker that claims {service}"],
+    }
+
+
 async def _which_incident(call: Call, process: Process, _: Mapping[str, Any]) -> dict[str, Any]:
     if (id := process.get("incident")) is None:
         return {}
@@ -166,6 +182,7 @@ async def _which_incident(call: Call, process: Process, _: Mapping[str, Any]) ->
 
 _MORE: Mapping[str, Callable[[Call, Process, Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
     "NEW": _which_predecessors,
+    "RUNNING": _which_worker,
     "WAITING": _how_far,
     "SUSPENDED": _which_incident,
 }

@@ -48,13 +48,13 @@ def routes(pipeline: Pipeline) -> list[BaseRoute]:
             raise ProblemError(not_found("command", name))
         who = caller(request)
         pid = pid_of(request)
-        content, raw = await read(request, model, pid=pid, **_expected(who.if_match))
+        content, raw = await read(request, model, pid=pid, **expected(who.if_match))
         return respond(await pipeline.submit(command(who, name, content, raw, target=f"{pid}|{who.if_match}")))
 
     async def patch_context(request: Request) -> Response:
         who = caller(request)
         pid, raw = pid_of(request), await body(request)
-        content = valid(PatchContext, {"pid": pid, "patch": _object(raw), **_expected(who.if_match)})
+        content = valid(PatchContext, {"pid": pid, "patch": _object(raw), **expected(who.if_match)})
         if isinstance(content, Problem):
             raise ProblemError(content)
         return respond(await pipeline.submit(command(who, "set_context", content, raw, target=f"{pid}|{who.if_match}")))
@@ -75,7 +75,7 @@ def pid_of(request: Request) -> int:
     return pid
 
 
-def _expected(version: int | None) -> dict[str, int]:
+def expected(version: int | None) -> dict[str, int]:
     return {} if version is None else {"expected_version": version}
 
 

@@ -19,7 +19,7 @@ from process_svc.desk import Desk
 from process_svc.handlers.answers import forbidden
 from process_svc.handlers.bodies import Batch, Beats
 from process_svc.http import query
-from process_svc.http.commands import items_of, pid_of, valid
+from process_svc.http.commands import expected, items_of, pid_of, valid
 from process_svc.lines import Waiter
 from process_svc.store import leases as store
 from process_svc.store.leases import Asked
@@ -61,10 +61,11 @@ def routes(database: Database, pipeline: Pipeline, desk: Desk) -> list[BaseRoute
         model = _BY_PATH.get(name)
         if model is None:
             raise ProblemError(not_found("command", name))
-        content, raw = await read(request, model, pid=pid)
+        who = caller(request)
+        content, raw = await read(request, model, pid=pid, **expected(who.if_match))
         if content.token is None:
             raise ProblemError(invalid("Say the token that the claim gave.", [("/token", "is required")]))
-        return respond(await pipeline.submit(command(caller(request), name, content, raw, target=f"{pid}|work")))
+        return respond(await pipeline.submit(command(who, name, content, raw, target=f"{pid}|{who.if_match}|work")))
 
     async def answers(request: Request) -> Response:
         raw = await body(request)
