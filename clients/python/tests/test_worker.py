@@ -50,6 +50,8 @@ class Desk:
                 break
             await asyncio.sleep(0.005)
         items, self.ready = self.ready[: body["max"]], self.ready[body["max"] :]
+        for item in items:
+            item["lease"] = body["lease"] or 60
         return web.json_response({"items": items})
 
     async def heartbeat(self, request: web.Request) -> web.Response:
@@ -218,7 +220,7 @@ async def test_heartbeats_progress_and_what_is_taken_back(desk: Desk, start: Sta
     start(worker)
     pids = [desk.put("long"), desk.put("thread")]
     await eventually(lambda: {beat["pid"] for beat in desk.beats} == set(pids), timeout=5)
-    assert {"done": 1} in [beat.get("progress") for beat in desk.beats]
+    await eventually(lambda: {"done": 1} in [beat.get("progress") for beat in desk.beats], timeout=5)
     desk.taken_back.update(pids)
     await eventually(lambda: sorted(ended) == [(pid, True) for pid in pids], timeout=5)
     await asyncio.sleep(0.05)

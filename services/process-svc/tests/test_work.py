@@ -208,7 +208,7 @@ async def test_a_stopping_replica_sends_all_home(kernel: Lane, database: str) ->
 
 
 async def test_tenants_and_roles_are_kept_apart(kernel: Lane) -> None:
-    await kernel.define("open", **AUTOMATIC)
+    await kernel.define("open", **AUTOMATIC, timeout={"heartbeat": "PT7S"})
     await kernel.define("kept", **AUTOMATIC, roles=["billing"])
     await kernel.define("mind", kind="agent")
     assert await claim(kernel, "open", tenant="other") == []
@@ -217,6 +217,7 @@ async def test_tenants_and_roles_are_kept_apart(kernel: Lane) -> None:
     assert [item["service"] for item in await claim(kernel, "kept", roles="audit")] == []
     assert [item["service"] for item in await claim(kernel, "mind", roles="audit")] == []
     assert [item["service"] for item in await claim(kernel, "kept", roles="audit,billing")] == ["kept"]
+    assert [item["lease"] for item in await claim(kernel, "open", "kept")] == [7.0]
     (mind,) = await claim(kernel, "mind")
     assert mind["operator"] == "ada"
     body = {"services": ["open"], "worker": "w"}
@@ -287,7 +288,7 @@ async def test_who_waits_is_served_by_the_dispatch_itself() -> None:
     taken = desk.reserve(new)
     assert taken == {2: first, 1: second, 3: first, 5: audit}
     row = {"entity_type": None, "context": "{}"} | dict.fromkeys(
-        ("token", "service", "service_version", "attempt", "priority", "operator", "due", "until"), 1
+        ("token", "service", "service_version", "attempt", "priority", "operator", "due", "seconds", "until"), 1
     )
     desk.hand_over(
         {each: [{**row, "pid": pid} for pid, by in taken.items() if by is each] for each in set(taken.values())}

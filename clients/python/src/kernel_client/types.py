@@ -54,6 +54,7 @@ class WorkItem(TypedDict):
     priority: int
     operator: str | None
     due: str | None
+    lease: float
     lease_until: str
 
 

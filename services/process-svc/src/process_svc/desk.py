@@ -273,5 +273,6 @@ def _item(row: Any) -> dict[str, Any]:
         "priority": row["priority"],
         "operator": row["operator"],
         "due": row["due"],
+        "lease": row["seconds"],
         "lease_until": row["until"],
     }

@@ -1,6 +1,7 @@
 """Heartbeats for all that is under way, in one request; what the kernel has taken back is cancelled."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection
@@ -20,27 +21,37 @@ BATCH = 500
 
 
 class Heartbeats:
-    def __init__(self, calls: WorkCalls, active: Collection[Work], lease: float) -> None:
+    def __init__(self, calls: WorkCalls, active: Collection[Work]) -> None:
         self._calls = calls
         self._active = active
-        self._lease = lease
-        self._pause = min(LONGEST, lease / 3)
-        self._progress = asyncio.Event()
+        self._due = 0.0
+        self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    def on_progress(self) -> None:
-        """From any thread."""
-        self._loop.call_soon_threadsafe(self._progress.set)
+    def begin(self, work: Work) -> None:
+        """Its first heartbeat comes in a third of its lease, at the latest."""
+        self._by(time.monotonic() + work.seconds / 3)
+
+    def sooner(self) -> None:
+        """There is progress to tell. From any thread."""
+        self._loop.call_soon_threadsafe(self._by, 0.0)
+
+    def _by(self, due: float) -> None:
+        if due < self._due:
+            self._due = due
+            self._woken.set()
 
     async def run(self) -> None:
         """Forever."""
         while True:
-            try:
-                async with asyncio.timeout(self._pause):
-                    await self._progress.wait()
-            except TimeoutError:
-                pass
-            self._progress.clear()
+            pause = min([LONGEST, *(work.seconds / 3 for work in self._active)])
+            told = any(work.told is not None for work in self._active)
+            self._due = 0.0 if told else time.monotonic() + pause
+            while (left := self._due - time.monotonic()) > 0:
+                self._woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._woken.wait()
             began = time.monotonic()
             active = [work for work in self._active if not work.cancelled]
             for part in (active[n : n + BATCH] for n in range(0, len(active), BATCH)):
@@ -61,7 +72,7 @@ class Heartbeats:
             return
         for work, result in zip(works, told, strict=True):
             if result["status"] == 200:
-                work.until = sent + self._lease
+                work.until = sent + work.seconds
             elif result["status"] in (404, 409):
                 log.info("process %s: %s", work.pid, result.get("problem", {}).get("detail", "it was taken back"))
                 work.lose()
@@ -69,7 +80,7 @@ class Heartbeats:
                 log.warning("process %s: heartbeat refused: %s", work.pid, result.get("problem"))
 
     def _item(self, work: Work) -> dict[str, Any]:
-        item: dict[str, Any] = {"pid": work.pid, "token": work.token, "lease": self._lease}
+        item: dict[str, Any] = {"pid": work.pid, "token": work.token}
         if work.told is not None:
             item["progress"], work.told = work.told, None
         return item

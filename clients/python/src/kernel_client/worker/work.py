@@ -15,7 +15,7 @@ class Work:
     `token` rises with each hand-out of a process: give it along to what you write to, where that can refuse an older one.
     """
 
-    def __init__(self, item: WorkItem, until: float, on_progress: Callable[[], None]) -> None:
+    def __init__(self, item: WorkItem, on_progress: Callable[[], None]) -> None:
         self.pid = item["pid"]
         self.token = item["token"]
         self.service = item["service"]
@@ -23,7 +23,8 @@ class Work:
         self.context: dict[str, Any] = item["context"]
         self.attempt = item["attempt"]
         self.item = item
-        self.until = until
+        self.seconds = item["lease"]
+        self.until = time.monotonic() + self.seconds
         """When the lease ends by this machine's monotonic clock, if no heartbeat gets through."""
         self.told: Mapping[str, Any] | None = None
         self.task: asyncio.Task[None] | None = None

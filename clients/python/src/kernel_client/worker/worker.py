@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import socket
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -37,7 +36,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 class Worker:
     """`kernel`: a client, the gateway's address, or None for KERNEL_URL or the local installation.
 
-    `concurrency`: processes at a time. `lease`: seconds that each is held without a heartbeat. `poll`: seconds a claim waits.
+    `concurrency`: processes at a time. `lease`: seconds that each is held without a heartbeat; None: as the service says. `poll`:
+    seconds that a claim waits.
     `grace`: seconds that what is under way has to finish when the worker stops; then it is given back.
     """
 
@@ -48,11 +48,11 @@ class Worker:
         *,
         concurrency: int = 16,
         name: str | None = None,
-        lease: float = 60.0,
+        lease: float | None = None,
         poll: float = 30.0,
         grace: float = 30.0,
     ) -> None:
-        if concurrency < 1 or lease < 1 or not 0 <= poll <= 60:
+        if concurrency < 1 or (lease is not None and lease < 1) or not 0 <= poll <= 60:
             raise ValueError("concurrency takes 1 or more, lease 1 second or more, poll 0 to 60 seconds")
         self._kernel, self._token = kernel, token
         self.concurrency = concurrency
@@ -104,7 +104,7 @@ class Worker:
             if not isinstance(kernel, Kernel):
                 made = local.connect() if kernel is None else Kernel(kernel, self._token)
                 kernel = await stack.enter_async_context(made)
-            beats = Heartbeats(kernel.work, self._active, self._lease)
+            beats = Heartbeats(kernel.work, self._active)
             beating = asyncio.ensure_future(beats.run())
             stack.callback(beating.cancel)
             log.info("%s: up to %s at a time of %s", self.name, self.concurrency, ", ".join(sorted(self._functions)))
@@ -168,8 +168,9 @@ class Worker:
         )
 
     def _begin(self, item: WorkItem, answers: Answers, beats: Heartbeats) -> None:
-        work = Work(item, time.monotonic() + self._lease, beats.on_progress)
+        work = Work(item, beats.sooner)
         self._active[work] = None
+        beats.begin(work)
         work.task = asyncio.ensure_future(self._carry_out(work, answers))
         work.task.add_done_callback(lambda _: self._ended(work))
 

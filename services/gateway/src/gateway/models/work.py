@@ -11,7 +11,10 @@ from gateway.models.base import ProblemDetails
 
 
 class WorkItem(Event):
-    """A process that is held for the worker until `lease_until`. `token` rises with every hand-out of a process."""
+    """A process that is held for the worker until `lease_until`, for `lease` seconds from each heartbeat.
+
+    `token` rises with every hand-out of a process.
+    """
 
     pid: int
     token: int
@@ -23,6 +26,7 @@ class WorkItem(Event):
     priority: int
     operator: str | None = None
     due: Time | None = None
+    lease: float
     lease_until: Time
 
 

@@ -34,6 +34,7 @@ ITEM = {
     "priority": 50,
     "operator": None,
     "due": None,
+    "lease": 60.0,
     "lease_until": "2026-11-25T09:01:00Z",
 }
 HELD = {"pid": 4712, "token": TOKEN, "lease_until": "2026-11-25T09:02:00Z"}

@@ -107,7 +107,7 @@ def _claimed(lease: NewLease, taker: Any) -> NewLease:
 
 def _row(process: Process, lease: NewLease) -> dict[str, Any]:
     """As `store.leases.claim` gives one."""
-    return {**process.__dict__, "token": lease.token, "until": lease.until}
+    return {**process.__dict__, "token": lease.token, "seconds": lease.seconds, "until": lease.until}
 
 
 def _new(process: Process, entry: Entry, now: datetime) -> NewLease:

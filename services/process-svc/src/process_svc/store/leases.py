@@ -154,7 +154,8 @@ UPDATE work_lease SET worker = slot.worker, claimed_by = slot.by, token = work_l
     until = clock_timestamp() + make_interval(secs => coalesce(slot.seconds, work_lease.seconds))
 FROM numbered JOIN slot USING (asked, place) JOIN process USING (pid)
 WHERE work_lease.pid = numbered.pid AND work_lease.worker IS NULL
-RETURNING slot.asked, slot.place, work_lease.pid, work_lease.token, work_lease.until, process.service, process.service_version,
+RETURNING slot.asked, slot.place, work_lease.pid, work_lease.token, work_lease.seconds, work_lease.until,
+    process.service, process.service_version,
     process.entity_type, process.entity_id, process.context, process.attempt, process.priority, process.operator, process.due
 """
 
