@@ -5,6 +5,7 @@ goes on, its children are closed, its successors are admitted; then what the end
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,8 @@ class Pcb:
     incident: bool = False
     came_from: str | None = None
     waiting: str | None = None
+    """event, all or any (children), call, barrier; met: what it waited for came while it was suspended."""
+    called: "Called | None" = None
     context: dict[str, Any] = field(default_factory=dict)
     history: list[tuple[str, str]] = field(default_factory=list)
     """(command, state) of each version."""
@@ -43,13 +46,23 @@ class Pcb:
         return self.state in ALIVE
 
 
+@dataclass
+class Called:
+    """What a process waits for by `call` (one item) or `map`: children made for it, `need` of which have to be completed."""
+
+    children: list[int]
+    need: int
+    single: bool
+    into: str
+
+
 class Model:
     """Each method carries a command out and says whether it was accepted."""
 
     def __init__(self) -> None:
         self.all: dict[int, Pcb] = {}
-        self._ended: deque[Pcb] = deque()
-        """Whose relatives have not been told yet."""
+        self._later: deque[Callable[[], None]] = deque()
+        """What relatives have not been told yet."""
 
     # --- what is asked
 
@@ -113,17 +126,47 @@ class Model:
         it.waiting = what
         return self._become(it, "wait", "WAITING")
 
+    def call(self, it: Pcb) -> bool:
+        """`call` or `map`; then `begun` says which children the kernel has made for it."""
+        if it.state != "RUNNING":
+            return False
+        it.waiting = "call"
+        return self._become(it, "call", "WAITING")
+
+    def begun(self, it: Pcb, service: str, pids: list[int], *, need: int, single: bool) -> None:
+        it.called = Called(pids, need, single, service)
+        if not single:
+            it.history[-1] = ("map", "WAITING")
+        for pid in pids:
+            self.create(pid, service, it.pid, (), "all", "completed")
+
+    def arrive(self, it: Pcb, parties: int) -> bool:
+        if it.state != "RUNNING":
+            return False
+        it.waiting = "barrier"
+        self._become(it, "arrive", "WAITING")
+        there = [each for each in self.all.values() if each.waiting == "barrier"]
+        if len(there) == parties:
+            for each in [it, *(each for each in there if each is not it)]:
+                if each.state == "WAITING":
+                    self._leave(each)
+                    self._become(each, "wake", "READY")
+                else:
+                    each.waiting = "met"
+        return True
+
     def wake(self, it: Pcb, context: dict[str, Any]) -> bool:
-        if it.state == "SUSPENDED" and it.came_from == "WAITING" and it.waiting != "met":
-            it.waiting = "met"
+        if it.state == "SUSPENDED" and it.came_from == "WAITING" and it.waiting not in ("met", None):
             self._become(it, "wake", "SUSPENDED")
             self._keep(it, {**it.context, **context})
+            self._leave(it)
+            it.waiting = "met"
             return True
         if it.state != "WAITING":
             return False
-        it.waiting = None
         self._become(it, "wake", "READY")
         self._keep(it, {**it.context, **context})
+        self._leave(it)
         return True
 
     def release(self, it: Pcb) -> bool:
@@ -149,10 +192,13 @@ class Model:
         if it.outcome == "completed" or version > it.version:
             return False
         context = it.snapshots[max(number for number in it.snapshots if number <= version)]
-        it.outcome, it.waiting, it.incident, it.attempt = None, None, False, 1
+        was_ended = not it.alive
+        it.outcome, it.incident, it.attempt = None, False, 1
         it.came_from = None if resume else "READY"
         self._become(it, "rollback", "READY" if resume else "SUSPENDED")
         self._keep(it, context)
+        if not was_ended:
+            self._leave(it)
         return True
 
     def retry(self, it: Pcb) -> bool:
@@ -163,7 +209,8 @@ class Model:
             return False
         if it.came_from != "NEW":
             it.attempt += 1
-        it.incident, it.came_from, it.waiting = False, None, None
+        it.incident, it.came_from = False, None
+        self._leave(it)
         return self._become(it, "retry", "READY" if gate == "open" else "NEW")
 
     def skip(self, it: Pcb) -> bool:
@@ -217,12 +264,27 @@ class Model:
     def _end(self, it: Pcb, command: str, outcome: str) -> bool:
         it.outcome, it.incident, it.waiting = outcome, False, None
         self._become(it, command, "TERMINATED")
-        self._ended.append(it)
-        if len(self._ended) == 1:
-            while self._ended:
-                self._tell_relatives(self._ended[0])
-                self._ended.popleft()
+        it.called = None
+        self._do_later(lambda: self._tell_relatives(it))
         return True
+
+    def _do_later(self, tell: Callable[[], None]) -> None:
+        self._later.append(tell)
+        if len(self._later) == 1:
+            while self._later:
+                self._later[0]()
+                self._later.popleft()
+
+    def _leave(self, it: Pcb) -> None:
+        """It waits no more: what is left over of its call is cancelled."""
+        called, it.waiting, it.called = it.called, None, None
+        if called is not None and any(self.all[pid].alive for pid in called.children):
+            self._do_later(lambda: self._cancel_all(called.children))
+
+    def _cancel_all(self, pids: list[int]) -> None:
+        for pid in pids:
+            if self.all[pid].alive:
+                self._end(self.all[pid], "cancel", "cancelled")
 
     def _tell_relatives(self, it: Pcb) -> None:
         if it.parent is not None:
@@ -235,9 +297,33 @@ class Model:
                 self._admit(other)
 
     def _join(self, parent: Pcb) -> None:
+        if parent.state == "WAITING" and parent.waiting == "call":
+            self._return(parent)
         if parent.state == "WAITING" and parent.waiting in ("all", "any") and self._over(parent, parent.waiting):
             parent.waiting = None
             self._become(parent, "wake", "READY")
+
+    def _return(self, it: Pcb) -> None:
+        """Its call is over once enough children have completed, or can't any more; then it fails as its service says."""
+        called = it.called
+        assert called is not None
+        ended = [self.all[pid] for pid in called.children if not self.all[pid].alive]
+        completed = [child for child in ended if child.outcome == "completed"]
+        if len(completed) >= called.need:
+            brought = [{} if self.all[pid] in completed else None for pid in called.children]
+            self._become(it, "return", "READY")
+            self._keep(it, {**it.context, called.into: brought[0] if called.single else brought})
+            self._leave(it)
+        elif len(called.children) - len(ended) + len(completed) < called.need:
+            if it.attempt < MAX_ATTEMPTS.get(it.service, 1):
+                it.attempt += 1
+                self._become(it, "return", "NEW")
+                self._leave(it)
+            elif it.service == "failing":
+                self._end(it, "return", "failed")
+            else:
+                self._raise(it, "return")
+                self._leave(it)
 
     def _suspend(self, it: Pcb) -> bool:
         it.came_from = it.state
@@ -245,9 +331,12 @@ class Model:
 
     def _resume(self, it: Pcb) -> bool:
         origin, it.came_from = it.came_from, None
-        missing = it.waiting == "event" or (it.waiting != "met" and not self._over(it, it.waiting))
-        if origin == "WAITING" and missing:
-            return self._become(it, "resume", "WAITING")
+        missing = it.waiting in ("all", "any") and not self._over(it, it.waiting)
+        if origin == "WAITING" and (missing or it.waiting in ("event", "call", "barrier")):
+            self._become(it, "resume", "WAITING")
+            if it.waiting == "call":
+                self._do_later(lambda: self._join(it))
+            return True
         if origin == "NEW" and (gate := self._gate(it)) != "open":
             self._become(it, "resume", "NEW")
             return gate == "closed" or self._raise(it, "suspend")

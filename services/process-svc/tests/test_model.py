@@ -1,6 +1,7 @@
 """Random commands on random families, with replicas that die in between: state, history and snapshots are those of the model."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,10 @@ STEPS = st.one_of(
     _op("suspend", cascade=st.booleans(), hold=st.booleans()),
     _op("resume", cascade=st.booleans()),
     _op("wait", what=st.sampled_from(["event", "all", "any"])),
+    _op("call", service=st.sampled_from(SERVICES)),
+    _op("map", service=st.sampled_from(SERVICES), items=st.integers(1, 3), join=st.sampled_from(["all", "any"])),
+    _op("arrive", parties=st.just(2)),
+    _op("go", what=st.sampled_from(["event", "all", "any"])),
     _op("wake", value=st.integers(0, 3)),
     _op("release"),
     _op("prioritize", priority=st.integers(0, 100)),
@@ -57,12 +62,16 @@ STEPS = st.one_of(
 )
 
 
+_PLAYERS = itertools.count()
+
+
 class Player:
     """Does each step to the kernel and to the model."""
 
     def __init__(self, kernels: "Replicas") -> None:
         self.kernels = kernels
         self.model = Model()
+        self.barrier = f"b{next(_PLAYERS)}"
 
     async def play(self, name: str, which: int, fields: dict[str, Any]) -> None:
         if name == "create":
@@ -89,7 +98,7 @@ class Player:
         accepted = self.model.create(pid, service, chosen.get("parent"), before, after_mode, after_on)
         assert accepted == (pid > 0), made
 
-    async def _ask(self, it: Pcb, accepted: bool, name: str, **fields: Any) -> None:
+    async def _ask(self, it: Pcb, accepted: bool, name: str, /, **fields: Any) -> None:
         answer = await self.kernels.current.ask(name, it.pid, **fields)
         assert accepted != isinstance(answer, Problem), (name, it, answer)
 
@@ -121,6 +130,40 @@ class Player:
     async def _wait(self, it: Pcb, what: str) -> None:
         target = {"event": {"type": "paid"}} if what == "event" else {"children": {"mode": what}}
         await self._ask(it, self.model.wait(it, what), "wait", **{"for": target})
+
+    async def _go(self, it: Pcb, what: str) -> None:
+        await self._grant(it)
+        await self._wait(it, what)
+
+    async def _call(self, it: Pcb, service: str) -> None:
+        await self._grant(it)
+        accepted = self.model.call(it)
+        await self._ask(it, accepted, "call", service=service, context={"n": 0})
+        if accepted:
+            self.model.begun(it, service, await self._begun(it), need=1, single=True)
+
+    async def _map(self, it: Pcb, service: str, items: int, join: str) -> None:
+        await self._grant(it)
+        accepted = self.model.call(it)
+        given = {"over": list(range(items)), "context": {"n": 0}, "join": join}
+        await self._ask(it, accepted, "map", service=service, **given)
+        if accepted:
+            need = items if join == "all" else 1
+            self.model.begun(it, service, await self._begun(it), need=need, single=False)
+
+    async def _begun(self, it: Pcb) -> list[int]:
+        """The children of its latest call."""
+        await self.kernels.quiet()
+        async with self.kernels.current.database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT pid FROM process WHERE call = (SELECT max(call) FROM process WHERE parent = $1) ORDER BY pid",
+                it.pid,
+            )
+        return [row["pid"] for row in rows]
+
+    async def _arrive(self, it: Pcb, parties: int) -> None:
+        await self._grant(it)
+        await self._ask(it, self.model.arrive(it, parties), "arrive", name=self.barrier, parties=parties)
 
     async def _wake(self, it: Pcb, value: int) -> None:
         await self._ask(it, self.model.wake(it, {"a": value}), "wake", context={"a": value})
@@ -217,7 +260,7 @@ async def new_kernels(database: str, kernel: Lane) -> Callable[[], Replicas]:
     return lambda: Replicas(database, kernel)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(CREATES, min_size=2, max_size=6), st.lists(STEPS, min_size=15, max_size=40))
 async def test_agrees_with_the_model(new_kernels: Callable[[], Replicas], first: list[Any], then: list[Any]) -> None:
     kernels = new_kernels()
