@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kernel_contracts.vocabulary import QueuePolicy
 
 from scheduler_svc.domain.demands import Demands, Held, Signature
-from scheduler_svc.domain.order import LEARNING, UNTAGGED, Ageing, Key, order_of
+from scheduler_svc.domain.order import UNTAGGED, Ageing, Key, order_of
 from scheduler_svc.domain.resources import Pool, Resource
 from scheduler_svc.domain.shares import Shares
 
@@ -115,7 +115,7 @@ class Queue:
     """A scheduling domain. `busy` counts what was proposed or runs, against the limit."""
 
     __slots__ = (
-        "_active", "ageing", "aside", "backfill", "buckets", "busy", "by_number", "given_weights", "limit", "name",
+        "_active", "ageing", "aside", "backfill", "buckets", "busy", "by_number", "given_weights", "learns", "limit", "name",
         "order", "paused", "policy", "reservation", "shares", "tenant", "version",
     )  # fmt: skip
 
@@ -129,6 +129,8 @@ class Queue:
         self.given_weights: tuple[tuple[str, float], ...] = ()
         self.shares: Shares | None = None
         """Where the policy is one that shares."""
+        self.learns = False
+        """Whether durations matter in it."""
         self.backfill = False
         """Whether the first that finds no room gets a reservation, and others go in front of it if they don't delay it."""
         self.reservation: Reservation | None = None
@@ -144,11 +146,6 @@ class Queue:
     @property
     def open(self) -> bool:
         return not self.paused and (self.limit is None or self.busy < self.limit)
-
-    @property
-    def learns(self) -> bool:
-        """Whether durations matter in it."""
-        return self.backfill or self.policy in LEARNING
 
     def bucket(self, signature: Signature, pools: list[Pool]) -> Bucket:
         made = Bucket(self, signature, pools, len(self.by_number))

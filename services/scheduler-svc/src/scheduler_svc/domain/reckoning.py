@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from kernel_contracts.vocabulary import QueuePolicy
@@ -59,8 +60,10 @@ class Reckoning(Line):
             times[item.service] = max(item.tries, times.get(item.service, 0))
             self._chains[place] = (item.service, times)
 
-    def _learn(self, item: Item, seconds: float) -> None:
-        if self.queue(item.tenant, item.queue).learns:
+    def _learn(self, item: Item, now: datetime) -> None:
+        """Its run is over."""
+        if item.proposed_at is not None:
+            seconds = (now - item.proposed_at).total_seconds()
             place = self.durations.learn(item.tenant, step_of(item), max(0.0, seconds))
             self.changes.learnt[place] = self.durations.steps[place]
 

@@ -13,6 +13,7 @@ from scheduler_svc.domain.demands import Demands, Held
 from scheduler_svc.domain.facts import Definition, QueueSettings, Usage
 from scheduler_svc.domain.held import more
 from scheduler_svc.domain.line import REMEMBERED
+from scheduler_svc.domain.order import LEARNING
 from scheduler_svc.domain.queues import BUSY, Item, ItemState
 from scheduler_svc.domain.reckoning import Reckoning, step_of
 from scheduler_svc.domain.resources import LOCK_TYPE, Resource, eligible
@@ -53,8 +54,8 @@ class State(Reckoning):
         queue = self.queue(item.tenant, item.queue)
         if queue.learns:
             self.follow(item)
-        if queue.learns and item.expected is None:
-            item.expected = self.durations.expected(item.tenant, step_of(item))
+            if item.expected is None:
+                item.expected = self.durations.expected(item.tenant, step_of(item))
         self.items[item.pid] = item
         self._gone.pop(item.pid, None)
         self.changes.removed.pop(item.pid, None)
@@ -104,8 +105,8 @@ class State(Reckoning):
         if version < item.latest or (version == item.latest and not ended):
             return
         item.latest = version
-        if now is not None and item.state is ItemState.RUNNING and item.proposed_at is not None:
-            self._learn(item, (now - item.proposed_at).total_seconds())
+        if now is not None and item.state is ItemState.RUNNING and self.queue(item.tenant, item.queue).learns:
+            self._learn(item, now)
         self._out(item)
         if ended or not item.held:
             self._remove(item, ended)
@@ -270,6 +271,7 @@ class State(Reckoning):
         if told.version <= queue.version:
             return
         queue.version, queue.limit, queue.paused = told.version, told.limit, told.paused
+        queue.learns = told.backfill or told.policy in LEARNING
         if queue.backfill is not told.backfill:
             queue.backfill = told.backfill
             for item in self.items.values():
