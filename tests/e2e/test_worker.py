@@ -88,6 +88,7 @@ async def test_the_readme_and_one_that_dies(installation: Installation, tmp_path
         made = await kernel.processes.create("invoice.create", context={"customer": "ada", "amount": 3})
         dead = await kernel.work.claim(["invoice.create"], "dead", wait=20, lease=1)
         assert [item["pid"] for item in dead] == [made["pid"]]
+        assert [each["worker"] async for each in kernel.work.list(service="invoice.create")] == ["dead"]
         began = time.monotonic()
         async with program(installation, str(file)):
 

@@ -45,6 +45,7 @@ def test_nothing_runs(tmp_path: Path) -> None:
         (["up", "--services", "nonsense=1"], 1, "there is no service nonsense"),
         (["replay", "/no/such/log.csv"], 1, "can't be read"),
         (["replay", "x.csv", "--speed", "fast"], 2, "--speed takes a number or max"),
+        (["work"], 1, "nothing runs here"),
         (["worker", "nothing"], 2, "say MODULE:NAME"),
         (["worker", "no.such.module:worker"], 2, "there is no module no.such.module"),
         (["worker", "/no/such/file.py:worker"], 2, "there is no file /no/such/file.py"),

@@ -1,6 +1,6 @@
 """Work by programs, by hand: the worker (`kernel_client.worker`) does all of this."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from kernel_client.transport import Transport, segment
@@ -44,6 +44,10 @@ class WorkCalls:
         """`{pid, token}` with `output`, `error` or `release: true` each; up to 1,000, one result each."""
         answer = await self._transport.request("POST", "/v1/work:complete", {"items": list(items)}, patience=patience)
         return cast(list[BatchItem], answer.data["items"])
+
+    def list(self, *, service: str | None = None, worker: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        """What programs carry out, and what waits for one (`worker` None), by pid."""
+        return self._transport.pages("/v1/work", {"service": service, "worker": worker})
 
     async def get(self, pid: int) -> dict[str, Any]:
         """Who carries it out, until when, and how far it is."""

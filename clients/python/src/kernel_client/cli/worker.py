@@ -1,15 +1,18 @@
-"""`kernel worker`: runs a worker of yours."""
+"""`kernel worker`: runs a worker of yours. `kernel work`: who carries out what."""
 
+import asyncio
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernel_client.cli.output import Token, Url, stop
+from kernel_client.cli.output import Json, Token, Url, print_json, print_table, stop
+from kernel_client.local import connect
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     app.command("worker")(run)
+    app.command("work")(work)
 
 
 def run(
@@ -36,6 +40,37 @@ def run(
     if concurrency is not None:
         worker.concurrency = concurrency
     worker.run()
+
+
+def work(
+    service: Annotated[str | None, typer.Option(help="Of this service.")] = None,
+    worker: Annotated[str | None, typer.Option(help="Held by this worker.")] = None,
+    as_json: Json = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """What programs carry out: who, until when, how far; and what no worker has claimed yet."""
+
+    async def read() -> list[dict[str, Any]]:
+        async with connect(url, token) as kernel:
+            return [each async for each in kernel.work.list(service=service, worker=worker)]
+
+    found = asyncio.run(read())
+    if as_json:
+        print_json({"items": found})
+        return
+    rows = [
+        [
+            each["pid"],
+            each["service"],
+            each["priority"],
+            each["worker"] or "(nobody)",
+            each["lease_until"] or "",
+            json.dumps(each["progress"]) if each["progress"] is not None else "",
+        ]
+        for each in found
+    ]
+    print_table(["pid>", "service", "priority>", "worker", "lease until", "progress"], rows)
 
 
 def load(target: str) -> "Worker":
