@@ -133,7 +133,7 @@ async def test_a_case_by_way_of_every_address(face: Face) -> None:
     await face("POST", f"/v1/processes/{pid}/complete", {}, expect=412, headers=anna | {"if-match": '"1"'})
     await face("POST", f"/v1/processes/{pid}/complete", {"output": {"granted": True}}, headers=anna)
     await face("POST", f"/v1/processes/{pid}/complete", {}, expect=409, headers=anna)
-    for path in ("", "/history", "/tree", "/snapshots", "/snapshots/1", "/why"):
+    for path in ("", "/history", "/tree", "/snapshots", "/snapshots/1", "/why", "/verify"):
         await face("GET", f"/v1/processes/{pid}{path}")
     for _ in range(200):
         found = await face("GET", f"/v1/processes?entity_id={entity['id']}&count=true")
@@ -151,6 +151,10 @@ async def test_a_case_by_way_of_every_address(face: Face) -> None:
     assert why["blockers"][0]["free"] == 0, why
     await face("POST", f"/v1/processes/{found['items'][1]['pid']}/complete", {})
     await face("POST", f"/v1/processes/{waiting['pid']}/cancel", {"reason": "enough"})
+    await face("POST", "/v1/verify")
+    hold = await face("POST", "/v1/holds", {"pid": pid, "reason": "a case"}, expect=201)
+    await face("GET", f"/v1/holds/{hold['id']}")
+    await face("DELETE", f"/v1/holds/{hold['id']}")
     for path in (
         "/v1/processes?state=READY,RUNNING&limit=2",
         "/v1/incidents",
@@ -174,6 +178,9 @@ async def test_a_case_by_way_of_every_address(face: Face) -> None:
         "/v1/event-types",
         f"/v1/event-types/{PREFIX}.paid",
         "/v1/dead-letters",
+        "/v1/checkpoints",
+        "/v1/holds",
+        "/v1/retention",
         "/v1/me",
     ):
         await face("GET", path)
