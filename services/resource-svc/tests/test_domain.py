@@ -241,6 +241,7 @@ def test_a_search_without_end_ends() -> None:
         ({"status": ResourceStatus.OUT}, {}, DenialReason.OUT_OF_SERVICE),
         ({"status": ResourceStatus.RETIRED}, {}, DenialReason.OUT_OF_SERVICE),
         ({"presence": Presence.BREAK}, {}, DenialReason.OUT_OF_SERVICE),
+        ({"closed": True}, {}, DenialReason.CLOSED),
         ({"deleted": True}, {}, DenialReason.UNKNOWN_RESOURCE),
         ({"capacity": 0}, {}, DenialReason.NO_CAPACITY),
         ({"capacity": 2}, {"units": 3}, DenialReason.NO_CAPACITY),

@@ -231,7 +231,7 @@ class ResourcesReleased(Event):
 
 
 class ResourceChanged(Event):
-    """A resource or operator as it is now; on `definitions` the same body under its name."""
+    """A resource or operator as it is now; on `definitions` the same body under its name. `closed`: by its calendar."""
 
     id: str
     tenant: str
@@ -246,5 +246,6 @@ class ResourceChanged(Event):
     status: ResourceStatus = ResourceStatus.IN_SERVICE
     presence: Presence = Presence.AVAILABLE
     calendar: str | None = None
+    closed: bool = False
     version: int
     deleted: bool = False

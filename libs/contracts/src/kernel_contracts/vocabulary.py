@@ -179,12 +179,16 @@ class Presence(StrEnum):
 
 
 class DenialReason(StrEnum):
-    """Why an allocation was denied, most severe first. `withdrawn`: its dispatch was given back before it came."""
+    """Why an allocation was denied, most severe first.
+
+    `withdrawn`: its dispatch was given back before it came; `closed`: outside the hours of its calendar.
+    """
 
     WITHDRAWN = "withdrawn"
     UNKNOWN_RESOURCE = "unknown_resource"
     NOT_ELIGIBLE = "not_eligible"
     OUT_OF_SERVICE = "out_of_service"
+    CLOSED = "closed"
     OUT_OF_STOCK = "out_of_stock"
     NO_CAPACITY = "no_capacity"
 

@@ -170,7 +170,7 @@ async def _allocations(
 async def _resources(database: Any) -> list[Resource]:
     rows = await database.fetch(
         "SELECT tenant, id, type, capacity, used, version, labels, roles, skills,"
-        " NOT deleted AND status = 'in_service' AND presence = 'available' AS usable FROM resource"
+        " NOT deleted AND status = 'in_service' AND presence = 'available' AND NOT closed AS usable FROM resource"
     )
     return [
         Resource(

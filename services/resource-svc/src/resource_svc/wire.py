@@ -209,6 +209,7 @@ def changed(state: State, *, tenant: str, at: datetime, cause: Cause) -> list[Me
             "status": of.status,
             "presence": of.presence,
             "calendar": of.calendar,
+            "closed": of.closed,
             "version": state.version,
             "deleted": of.deleted,
         }

@@ -133,7 +133,10 @@ def definition_of(told: resource.ResourceChanged, tenant: str) -> Definition:
         tenant,
         told.id,
         told.type,
-        not told.deleted and told.status is ResourceStatus.IN_SERVICE and told.presence is Presence.AVAILABLE,
+        told.status is ResourceStatus.IN_SERVICE
+        and told.presence is Presence.AVAILABLE
+        and not told.closed
+        and not told.deleted,
         told.capacity,
         told.used,
         told.version,

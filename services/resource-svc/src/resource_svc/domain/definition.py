@@ -21,7 +21,7 @@ class Refusal:
 def define(state: State | None, wanted: Resource) -> State | Refusal:
     """The state with the definition `wanted`; the very same state where that changes nothing.
 
-    Presence is not part of a definition. A consumable's `counted` is a count of its stock: it sets the stock when it
+    Presence and hours are not part of a definition. A consumable's `counted` is a count of its stock: it sets the stock when it
     differs from the count before, and changes nothing when the same is said again.
     """
     if wanted.id.startswith(ENTITY_PREFIX):
@@ -40,7 +40,7 @@ def define(state: State | None, wanted: Resource) -> State | Refusal:
         return Refusal(f"{wanted.id} is {what} already; the two share their names.")
     if state.used and (current.type, current.kind) != (wanted.type, wanted.kind):
         return Refusal("Type and kind can't change while units are in use.", "type", in_use=True)
-    new = replace(wanted, presence=current.presence, presence_until=current.presence_until)
+    new = replace(wanted, presence=current.presence, presence_until=current.presence_until, closed=current.closed)
     if new.is_consumable:
         new = _counted(state, new)
     if new.capacity < state.used:
@@ -104,6 +104,7 @@ def delete(state: State, held: bool) -> State | Refusal:
             status=ResourceStatus.RETIRED,
             presence=Presence.AVAILABLE,
             presence_until=None,
+            closed=False,
             deleted=True,
         ),
     )

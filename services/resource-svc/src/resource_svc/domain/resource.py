@@ -42,6 +42,8 @@ class Resource:
     status: ResourceStatus = ResourceStatus.IN_SERVICE
     presence: Presence = Presence.AVAILABLE
     presence_until: datetime | None = None
+    closed: bool = False
+    """By its calendar, now."""
     deleted: bool = False
 
     @property
@@ -102,6 +104,8 @@ def hindrance(state: State | None, need: Need, now: datetime) -> DenialReason | 
         return DenialReason.NOT_ELIGIBLE
     if resource.status is not ResourceStatus.IN_SERVICE or resource.presence is not Presence.AVAILABLE:
         return DenialReason.OUT_OF_SERVICE
+    if resource.closed:
+        return DenialReason.CLOSED
     if resource.capacity - state.used < need.units:
         return DenialReason.OUT_OF_STOCK if resource.is_consumable else DenialReason.NO_CAPACITY
     return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kernel_runtime.pipeline import Handler
 
-from resource_svc.handlers import allocations, calendars, definitions, design, presence
+from resource_svc.handlers import allocations, calendars, definitions, design, opening, presence
 from resource_svc.store import Touch
 
 HANDLERS: Mapping[str, Handler] = {
@@ -16,6 +16,7 @@ HANDLERS: Mapping[str, Handler] = {
     "change_stock": definitions.change_stock_of,
     "set_presence": presence.set_presence_of,
     "end_absence": presence.end_absence,
+    "look": opening.look,
     "put_calendar": calendars.put_calendar,
     "apply_design": design.apply,
 }
@@ -23,11 +24,12 @@ TOUCHES: Mapping[str, Touch] = {
     "allocate": allocations.touch_allocate,
     "release": allocations.touch_release,
     "return": allocations.touch_return,
-    "put_resource": definitions.touch,
+    "put_resource": definitions.touch_definition,
     "delete_resource": definitions.touch,
     "change_stock": definitions.touch,
     "set_presence": presence.touch,
     "end_absence": presence.touch,
+    "look": opening.touch,
     "put_calendar": calendars.touch,
     "apply_design": design.touch,
 }

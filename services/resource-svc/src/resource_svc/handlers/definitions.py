@@ -10,6 +10,7 @@ from kernel_runtime.problem import Problem, conflict, invalid, not_found, pointe
 from resource_svc import wire
 from resource_svc.domain.definition import Refusal, change_stock, define, delete
 from resource_svc.domain.resource import ENTITY, OPERATOR, Resource, State
+from resource_svc.handlers.hours import timed
 from resource_svc.handlers.roles import DESIGN, STOCK, missing
 from resource_svc.store import Wanted, Work
 
@@ -43,6 +44,13 @@ def touch(command: Command, wanted: Wanted) -> None:
     wanted.holders.add(name)
 
 
+def touch_definition(command: Command, wanted: Wanted) -> None:
+    touch(command, wanted)
+    body: PutResource = command.body
+    if body.wanted.calendar is not None:
+        wanted.calendars.add((command.tenant, body.wanted.calendar))
+
+
 def there(work: Work, tenant: str, id: str) -> State | None:
     """The state of what exists; what was deleted does not."""
     state = work.states(tenant).get(id)
@@ -60,6 +68,7 @@ def put_resource(work: Work, command: Command, now: datetime) -> Result:
     if isinstance(new, Refusal):
         return refused(work, command.tenant, body.id, new)
     if new is not existing:
+        new = timed(work, command.tenant, new, existing, now)
         save(work, command, new, "created" if existing is None else "changed", now)
     return shown(work, command.tenant, body.id, 201 if existing is None else 200)
 

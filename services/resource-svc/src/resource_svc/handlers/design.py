@@ -12,6 +12,7 @@ from resource_svc.domain.calendars import errors_of
 from resource_svc.domain.definition import Refusal, define
 from resource_svc.domain.resource import Resource, State
 from resource_svc.handlers.definitions import refused, save
+from resource_svc.handlers.hours import timed
 from resource_svc.handlers.roles import DESIGN, missing
 from resource_svc.store import Wanted, Work
 
@@ -48,6 +49,9 @@ def touch(command: Command, wanted: Wanted) -> None:
     for id in (*body.resources, *body.operators):
         wanted.resources.add((command.tenant, id))
         wanted.holders.add((command.tenant, id))
+    for resource in (*body.resources.values(), *body.operators.values()):
+        if resource.calendar is not None:
+            wanted.calendars.add((command.tenant, resource.calendar))
     for id, definition in body.calendars.items():
         wanted.calendars.update((command.tenant, each) for each in (id, *definition["layers"]))
 
@@ -96,7 +100,8 @@ def apply(work: Work, command: Command, now: datetime) -> Result:
     for id in planned.calendars:
         work.define_calendar(command.tenant, id, body.calendars[id])
     for state, what in planned.states:
-        save(work, command, state, what, now)
+        before = work.states(command.tenant).get(state.resource.id)
+        save(work, command, timed(work, command.tenant, state, before, now), what, now)
     return json_answer(planned.body)
 
 

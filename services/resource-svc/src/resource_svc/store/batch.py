@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from kernel_runtime.command import Command, Message
+from kernel_worktime import Timeline
 
 from resource_svc.domain.allocation import Allocation, Grant, Request, Returned
+from resource_svc.domain.calendars import known_timeline
 from resource_svc.domain.ledger import give_back, take
 from resource_svc.domain.resource import State
 from resource_svc.store.records import Dispatch, Holder
@@ -48,6 +51,7 @@ class Batch:
         self._decided: dict[str, Dispatch] = {}
         self._defined: set[Name] = set()
         self._new_calendars: set[Name] = set()
+        self._openings: dict[Name, datetime | None] = {}
 
     # What handlers ask
 
@@ -71,7 +75,25 @@ class Batch:
         """Version and definition; version 0 is none."""
         return self._calendars.get((tenant, id), (0, None))
 
+    def timeline(self, tenant: str, calendar: str) -> Timeline | None:
+        """Of a calendar over its layers; None where there is none, or none that can be gone by."""
+        if (tenant, calendar) not in self._calendars:
+            return None
+        documents: dict[str, Any] = {}
+        todo = [calendar]
+        while todo:
+            id = todo.pop()
+            document = self.calendar(tenant, id)[1]
+            if document is not None and id not in documents:
+                documents[id] = document
+                todo += document["layers"]
+        return known_timeline(calendar, documents)
+
     # What handlers do
+
+    def schedule(self, tenant: str, id: str, at: datetime | None) -> None:
+        """When to look next whether a resource is open; None: never."""
+        self._openings[tenant, id] = at
 
     def decide(self, dispatch: Dispatch) -> None:
         self._dispatches[dispatch.id] = self._decided[dispatch.id] = dispatch

@@ -63,6 +63,7 @@ def then(row: Any) -> Resource:
     until = old["presence_until"]
     return resource(
         {
+            "closed": False,
             **old,
             **fields,
             "presence_until": until and datetime.fromisoformat(until),

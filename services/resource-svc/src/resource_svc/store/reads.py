@@ -154,6 +154,15 @@ def _allocation(row: Any) -> dict[str, Any]:
     }
 
 
+async def openings_due(connection: Connection) -> list[tuple[str, str, str | None]]:
+    """(tenant, id, calendar) of resources that may open or close now."""
+    rows = await connection.fetch(
+        "SELECT o.tenant, o.id, r.calendar FROM opening o LEFT JOIN resource r USING (tenant, id)"
+        " WHERE o.at <= clock_timestamp() ORDER BY o.at, o.tenant, o.id LIMIT 500"
+    )
+    return [(row["tenant"], row["id"], row["calendar"]) for row in rows]
+
+
 async def absences_over(connection: Connection) -> list[tuple[str, str]]:
     """(tenant, id) of operators that should be back."""
     rows = await connection.fetch(

@@ -13,7 +13,7 @@ from resource_svc.domain.resource import Resource, Skill, State
 Row = Mapping[str, Any]
 
 DEFINITION = (
-    "id, type, kind, name, capacity, counted, reorder_at, labels, roles, skills, calendar, status, presence,"
+    "id, type, kind, name, capacity, counted, reorder_at, labels, roles, skills, calendar, closed, status, presence,"
     " presence_until, deleted"
 )
 """The columns that `resource` reads."""
@@ -57,6 +57,7 @@ def resource(row: Row) -> Resource:
         roles=tuple(orjson.loads(row["roles"])),
         skills=tuple(_skill(item) for item in orjson.loads(row["skills"])),
         calendar=row["calendar"],
+        closed=row["closed"],
         status=ResourceStatus(row["status"]),
         presence=Presence(row["presence"]),
         presence_until=row["presence_until"],
@@ -94,6 +95,7 @@ def definition(of: Resource) -> dict[str, Any]:
         "roles": of.roles,
         "skills": [{"skill": each.skill, "level": each.level, "expires": each.expires} for each in of.skills],
         "calendar": of.calendar,
+        "closed": of.closed,
         "status": of.status,
         "presence": of.presence,
         "presence_until": of.presence_until,

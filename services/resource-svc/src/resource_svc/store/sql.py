@@ -39,22 +39,23 @@ WHERE (tenant, id) IN (SELECT tenant, id FROM wanted) ORDER BY tenant, id
 _RECORD = """
 FROM jsonb_to_recordset($1::jsonb) AS new (
     tenant text, id text, type text, kind text, name text, capacity bigint, used bigint, counted bigint,
-    reorder_at bigint, labels jsonb, roles jsonb, skills jsonb, calendar text, status text, presence text,
+    reorder_at bigint, labels jsonb, roles jsonb, skills jsonb, calendar text, closed boolean, status text, presence text,
     presence_until timestamptz, deleted boolean, version bigint, revision bigint, at timestamptz)
 """
 INSERT_RESOURCES = f"""
 INSERT INTO resource (tenant, id, type, kind, name, capacity, used, counted, reorder_at, labels, roles, skills, calendar,
-    status, presence, presence_until, deleted, version, revision, created_at, changed_at)
+    closed, status, presence, presence_until, deleted, version, revision, created_at, changed_at)
 SELECT tenant, id, type, kind, name, capacity, used, counted, reorder_at, labels, roles, skills, calendar,
-    status, presence, presence_until, deleted, version, revision, at, at
+    closed, status, presence, presence_until, deleted, version, revision, at, at
 {_RECORD} ORDER BY tenant, id
 ON CONFLICT (tenant, id) DO NOTHING RETURNING number, tenant, id
 """
 UPDATE_RESOURCES = f"""
 UPDATE resource SET type = new.type, kind = new.kind, name = new.name, capacity = new.capacity, used = new.used,
     counted = new.counted, reorder_at = new.reorder_at, labels = new.labels, roles = new.roles, skills = new.skills,
-    calendar = new.calendar, status = new.status, presence = new.presence, presence_until = new.presence_until,
-    deleted = new.deleted, version = new.version, revision = new.revision, changed_at = new.at
+    calendar = new.calendar, closed = new.closed, status = new.status, presence = new.presence,
+    presence_until = new.presence_until, deleted = new.deleted, version = new.version, revision = new.revision,
+    changed_at = new.at
 {_RECORD} WHERE resource.tenant = new.tenant AND resource.id = new.id
 """
 UPDATE_USE = """
@@ -93,3 +94,23 @@ SELECT *, $5::timestamptz, $5 FROM unnest($1::text[], $2::text[], $3::jsonb[], $
 ON CONFLICT (tenant, id) DO UPDATE SET definition = excluded.definition, version = excluded.version,
     changed_at = excluded.changed_at WHERE calendar.version = excluded.version - 1
 """
+
+SCHEDULE = """
+INSERT INTO opening SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+ON CONFLICT (tenant, id) DO UPDATE SET at = excluded.at WHERE opening.at <> excluded.at
+"""
+UNSCHEDULE = """
+DELETE FROM opening USING unnest($1::text[], $2::text[]) AS w (tenant, id)
+WHERE opening.tenant = w.tenant AND opening.id = w.id
+"""
+LOOK_AT_ALL = """
+WITH RECURSIVE above AS (
+    SELECT tenant, id FROM unnest($1::text[], $2::text[]) AS w (tenant, id)
+    UNION
+    SELECT calendar.tenant, calendar.id FROM above JOIN calendar
+        ON calendar.tenant = above.tenant AND calendar.definition -> 'layers' ? above.id)
+INSERT INTO opening SELECT tenant, resource.id, $3 FROM resource
+WHERE NOT deleted AND (tenant, calendar) IN (SELECT tenant, id FROM above) ORDER BY tenant, resource.id
+ON CONFLICT (tenant, id) DO UPDATE SET at = excluded.at
+"""
+"""Whoever goes by one of these calendars, or by one that lies above them."""

@@ -125,6 +125,8 @@ class Work(Batch):
             await self._save_dispatches(connection)
         if self._new_calendars:
             await self._save_calendars(connection)
+        if self._openings:
+            await self._save_openings(connection)
 
     async def _save_resources(self, connection: Connection) -> None:
         made = [name for name in {*self._used, *self._defined} if name not in self._numbers]
@@ -230,6 +232,16 @@ class Work(Batch):
         )
         if status != f"INSERT 0 {len(names)}":
             raise OvertakenError("another transaction changed one of these calendars")
+        await connection.execute(sql.LOOK_AT_ALL, [tenant for tenant, _ in names], [id for _, id in names], self._now)
+
+    async def _save_openings(self, connection: Connection) -> None:
+        """By resources whose rows are locked, in one order; a calendar's change locks no resource."""
+        later = sorted((tenant, id, at) for (tenant, id), at in self._openings.items() if at is not None)
+        if later:
+            await connection.execute(sql.SCHEDULE, *map(list, zip(*later, strict=True)))
+        never = sorted(name for name, at in self._openings.items() if at is None)
+        if never:
+            await connection.execute(sql.UNSCHEDULE, *map(list, zip(*never, strict=True)))
 
     def committed(self) -> None:
         """The cache follows by revision when a row is read next."""

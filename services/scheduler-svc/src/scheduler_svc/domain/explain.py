@@ -120,8 +120,10 @@ def _blocked(
     if not fit:
         return _made(Reason.NOBODY_ELIGIBLE, demand, total, free, held_by, f"There is no {what}.", f"one {what}")
     if not present:
-        detail = f"Of {len(fit)} {what} none is present and in service."
-        return _made(Reason.NOBODY_PRESENT, demand, total, free, held_by, detail, f"one {what} coming back")
+        detail = f"Of {len(fit)} {what} none is present, in service and within its hours."
+        return _made(
+            Reason.NOBODY_PRESENT, demand, total, free, held_by, detail, f"one {what} coming back, or its hours"
+        )
     detail = f"All {what} are taken: {free} of {total} units free, {demand.units} needed."
     return _made(Reason.NO_CAPACITY, demand, total, free, held_by, detail, f"one more {what}, or one coming free")
 

@@ -23,7 +23,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A resource as it is now. `open`: in service and present."""
+    """A resource as it is now. `open`: in service, present, and within its hours."""
 
     tenant: str
     id: str

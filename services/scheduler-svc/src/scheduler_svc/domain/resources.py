@@ -34,7 +34,7 @@ class Resource:
         self.id = id
         self.type = type
         self.open = type == LOCK_TYPE
-        """In service and present."""
+        """In service, present, and within its hours."""
         self.capacity = 1 if self.open else 0
         self.used = 0
         self.outstanding = 0
