@@ -99,16 +99,17 @@ async def test_what_is_free_ahead(lane: Lane, designer: Client) -> None:
     windows = {"weekly": {"mon": [["09:00", "12:00"], ["13:00", "17:00", 1], ["18:00", "20:00", 9]]}}
     await designer.put("/calendars/office", json={**OFFICE, **windows})
     desk = {"type": "desk", "kind": "shared", "capacity": 2, "calendar": "office"}
+    await designer.put("/resources/desk", json={**desk, "calendar": None})
+    await lane.do(allocate("d1", 1, need("desk", type="desk")))
     await designer.put("/resources/desk", json=desk)
     week = ("2027-03-22T00:00:00Z", "2027-03-28T00:00:00Z")
+    assert [units for _, _, units in await free(designer, "desk", *week)] == [1, 0, 1]
+    await lane.do(gives(1, "all", version=9))
     assert await free(designer, "desk", *week) == [
         ("03-22T08:00", "03-22T11:00", 2),
         ("03-22T12:00", "03-22T16:00", 1),
         ("03-22T17:00", "03-22T19:00", 2),
     ]
-    await lane.do(allocate("d1", 1, need("desk", type="desk")))
-    assert [units for _, _, units in await free(designer, "desk", *week)] == [1, 0, 1]
-    await lane.do(gives(1, "all", version=9))
     assert await free(designer, "desk", "2027-03-22T15:30:00Z", "2027-03-22T18:00:00Z") == [
         ("03-22T15:30", "03-22T16:00", 1),
         ("03-22T17:00", "03-22T18:00", 2),
