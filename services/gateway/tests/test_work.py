@@ -20,7 +20,7 @@ async def test_a_program_of_an_operator_claims_what_its_roles_allow(gateway: Any
         assert answer.status == 200
     seen = gateway.services.seen[-1]
     assert seen.target == "/v1/work:claim?roles=billing%2Caudit"
-    assert "idempotency-key" not in {name.lower() for name in seen.headers}
+    assert "idempotency-key" in {name.lower() for name in seen.headers}
     async with gateway.http.post(
         f"{gateway.url}/v1/work:claim", json=CLAIM, headers=gateway.bearer("operator")
     ) as answer:

@@ -71,6 +71,28 @@ async def test_the_way_of_one(kernel: Lane) -> None:
     assert await kernel.breaches() == {}
 
 
+async def test_the_same_claim_again_gives_the_same(kernel: Lane) -> None:
+    await kernel.define(**AUTOMATIC)
+    for _ in range(3):
+        await kernel.run()
+
+    async def keyed(key: str, **more: Any) -> tuple[int, Any]:
+        body = {"services": ["check"], "worker": "w", **more}
+        answer = await kernel.http.post("/v1/work:claim", json=body, headers={"idempotency-key": key})
+        return answer.status_code, answer.json()
+
+    first = await keyed("k")
+    assert first[0] == 200
+    assert len(first[1]["items"]) == 1
+    assert await keyed("k") == first
+    assert (await keyed("k", max=2))[0] == 422
+    twins = await asyncio.gather(keyed("t"), keyed("t"))
+    assert twins[0] == twins[1]
+    pids = {first[1]["items"][0]["pid"], twins[0][1]["items"][0]["pid"]}
+    assert len(pids) == 2
+    assert {item["pid"] for item in await claim(kernel, max=9)}.isdisjoint(pids)
+
+
 async def test_late_answers_change_nothing(kernel: Lane) -> None:
     await kernel.define(**AUTOMATIC, retry={"max_attempts": 5, "backoff": {"initial": "PT0S"}})
     item = await held(kernel)

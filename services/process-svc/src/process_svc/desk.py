@@ -73,7 +73,7 @@ class Desk:
             disconnected = left.done()
             left.cancel()
         if disconnected and rows:
-            await self._put_back(rows)
+            await self.put_back(rows)
             return []
         return [_item(row) for row in rows]
 
@@ -246,11 +246,11 @@ class Desk:
             self._later(rows)
 
     def _later(self, rows: Collection[Any]) -> None:
-        task = asyncio.ensure_future(self._put_back(rows))
+        task = asyncio.ensure_future(self.put_back(rows))
         self._putting.add(task)
         task.add_done_callback(self._putting.discard)
 
-    async def _put_back(self, rows: Collection[Any]) -> None:
+    async def put_back(self, rows: Collection[Any]) -> None:
         """Where that fails their leases lapse."""
         with contextlib.suppress(*AWAY, asyncpg.PostgresError):
             async with self._database.connection() as connection:

@@ -63,7 +63,7 @@ async def claim(call: Call) -> Reply:
         if not found.good:
             return found
         path += "?" + urlencode({"roles": ",".join(found.json().get("roles") or [])})
-    asking = asyncio.ensure_future(call.ask(OWNER, "POST", path, call.body, keyed=False, timeout=LONGEST_POLL))
+    asking = asyncio.ensure_future(call.ask(OWNER, "POST", path, call.body, timeout=LONGEST_POLL))
     stopping = asyncio.ensure_future(call.proxy.stopping.wait())
     try:
         await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -129,8 +129,8 @@ OPERATIONS = (
         lasting=True,
         description=(
             "The highest priority first, then the services in turn, then the oldest. Exactly one worker holds a process. A lease"
-            " that lapses fails the attempt. Durations are seconds or ISO 8601. An Idempotency-Key has no effect here: what an"
-            " answer that was lost has taken comes back when its lease lapses."
+            " that lapses fails the attempt. Durations are seconds or ISO 8601. Without an Idempotency-Key, what an answer that"
+            " was lost has taken comes back when its lease lapses."
         ),
     ),
     Operation(

@@ -7,6 +7,8 @@ import orjson
 from kernel_contracts.process import CompleteProcess, FailProcess, ReleaseProcess, TokenCommand
 from kernel_contracts.vocabulary import Role
 from kernel_contracts.work import ClaimWork, Heartbeat, WorkAnswer
+from kernel_runtime import inbox
+from kernel_runtime.command import Answer, Command, Result
 from kernel_runtime.database import Database
 from kernel_runtime.http import Caller, body, caller, command, read, respond
 from kernel_runtime.pipeline import Pipeline
@@ -35,13 +37,29 @@ _BY_PATH: dict[str, type[TokenCommand]] = {
 def routes(database: Database, pipeline: Pipeline, desk: Desk) -> list[BaseRoute]:
     async def claim(request: Request) -> Response:
         who = caller(request)
-        asked, _ = await read(request, ClaimWork)
+        asked, raw = await read(request, ClaimWork)
         if not who.roles & _WORKERS:
             raise ProblemError(forbidden("claim work"))
         seconds = None if asked.lease is None else asked.lease.total_seconds()
         waiter = Waiter(_asked(request, who, asked), asked.worker, who.principal, asked.max, seconds)
+        sent = command(who, "claim", asked, raw)
+        if sent.fingerprint is not None and (known := await _known(sent)) is not None:
+            return respond(known)
         found = await desk.claim(waiter, asked.wait.total_seconds(), partial(_gone, request))
-        return Response(orjson.dumps({"items": found}, option=orjson.OPT_UTC_Z), media_type="application/json")
+        answer = Answer(200, orjson.dumps({"items": found}, option=orjson.OPT_UTC_Z))
+        if sent.fingerprint is None:
+            return respond(answer)
+        try:
+            async with database.connection() as connection:
+                await inbox.remember(connection, {sent: answer})
+            return respond(answer)
+        except inbox.AlreadyDoneError:  # the same claim came twice at once
+            await desk.put_back(found)
+            return respond(await _known(sent) or answer)
+
+    async def _known(sent: Command) -> Result | None:
+        async with database.connection() as connection:
+            return (await inbox.look_up(connection, [sent])).get(sent.id)
 
     async def heartbeat(request: Request) -> Response:
         pid = pid_of(request)
