@@ -215,6 +215,45 @@ async def test_batches_events_and_trials(face: Face) -> None:
         await face("POST", f"/v1/operators/{PREFIX}-anna/presence", {"status": status}, headers=anna)
 
 
+async def _job(face: Face, started: Any) -> tuple[Any, list[Any]]:
+    """A bulk job once it has ended, and its items."""
+    for _ in range(400):
+        job = await face("GET", f"/v1/jobs/{started['id']}")
+        if job["ended_at"] is not None:
+            return job, (await face("GET", f"/v1/jobs/{job['id']}/items?count=true"))["items"]
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"has not ended: {job}")
+
+
+async def test_bulk_and_searches(face: Face) -> None:
+    service, mark = f"{PREFIX}-bulk", uuid.uuid4().hex
+    await face("PUT", f"/v1/services/{service}", {"roles": ["nobody"], "title": "Heaps", "indexed": ["n"]}, expect=201)
+    items = [{"service": service, "context": {"n": n % 3}, "key": f"{mark}-{n}"} for n in range(30)]
+    await face("POST", "/v1/processes:batch", {"items": items})
+    found = await face("GET", f"/v1/processes?q={mark}&service={service}&context.n=2&sort=-created_at&count=true")
+    assert found["total"] == 10
+    asked = {"filter": {"service": service, "context.n": 2}, "command": "cancel", "body": {"reason": "enough"}}
+    for dry_run, left in ((True, 30), (False, 20)):
+        started = await face("POST", "/v1/processes:bulk", asked | {"dry_run": dry_run}, expect=202)
+        job, each = await _job(face, started)
+        assert (job["total"], job["done"], job["failed"], len(each)) == (10, 10, 0, 10)
+        assert (await face("GET", f"/v1/processes?service={service}&not_state=TERMINATED&count=true"))["total"] == left
+    await face("PUT", f"/v1/services/{service}", {"roles": ["nobody"], "indexed": ["n"], "priority": 60})
+    migration = {"service": service, "from": 1, "to": 2, "context_patch": {"moved": True}, "dry_run": True}
+    job, each = await _job(face, await face("POST", "/v1/processes:migrate", migration, expect=202))
+    assert (job["done"], each[0]["change"]["changes"]["service_version"]) == (20, [1, 2])
+    job, _ = await _job(face, await face("POST", "/v1/processes:migrate", migration | {"dry_run": False}, expect=202))
+    pid = (await face("GET", f"/v1/processes?service={service}&service_version=2"))["items"][0]["pid"]
+    assert (await face("GET", f"/v1/processes/{pid}?min_version=3"))["context"]["moved"]
+    resolve = {"filter": {"service": service}, "action": "retry"}
+    job, each = await _job(face, await face("POST", "/v1/incidents:resolve", resolve, expect=202))
+    assert (job["state"], each) == ("completed", [])
+    await face("POST", f"/v1/jobs/{job['id']}/pause", expect=409)
+    await face("GET", "/v1/jobs?state=completed&limit=2&count=true")
+    last = await face("POST", "/v1/processes:bulk", {"filter": {"service": service}, "command": "cancel"}, expect=202)
+    assert (await _job(face, last))[0]["done"] == 20
+
+
 async def test_tenants_do_not_see_each_other(face: Face) -> None:
     await face("POST", "/v1/design:apply", DESIGN)
     made = await face("POST", "/v1/processes", {"service": f"{PREFIX}-decide"}, expect=201)
