@@ -254,6 +254,20 @@ async def test_a_caller_that_goes_another_way_leaves_no_child(kernel: Lane, way:
     assert await kernel.breaches() == {}
 
 
+async def test_a_program_that_lost_its_lease_calls_nobody(kernel: Lane) -> None:
+    await kernel.define("parent", kind="automatic")
+    await kernel.define("child")
+    caller = await kernel.run("parent")
+    for name, fields in (
+        ("call", {"service": "child"}),
+        ("arrive", {"name": "papers", "parties": 2}),
+        ("wait", {"for": {"event": {"type": "paid"}}}),
+    ):
+        refused = await kernel.ask(name, caller["pid"], token=7, **fields)
+        assert (refused.status, refused.title) == (409, "Lease is gone")
+    assert (await kernel.read(caller["pid"]))["state"] == "RUNNING"
+
+
 async def test_what_can_not_be_called_is_said(kernel: Lane) -> None:
     await kernel.define("parent")
     await kernel.define("child")

@@ -187,3 +187,46 @@ async def test_a_bulk_job_survives_the_death_of_its_replica(service: Service) ->
     versions = (await service.http.get("/v1/processes?limit=500&fields=version")).json()["items"]
     assert {each["version"] for each in versions} == {3}
     await service.sound()
+
+
+async def test_calls_and_barriers_over_the_bus_and_a_death(service: Service, bus: Bus) -> None:
+    await service.define("parent")
+    await service.define("child")
+    first, second = await service.create("parent"), await service.create("parent")
+    for process in (first, second):
+        bus.grant(process, f"{process['pid']}.2.1")
+        await service.until(process["pid"], "RUNNING")
+    asked = {"pid": first["pid"], "service": "child", "over": [3, 1, 2], "max_running": 2}
+    for _ in range(2):
+        bus.command(types.MAP_PROCESS, asked, id="map")
+    bus.command(types.ARRIVE_AT_BARRIER, {"pid": second["pid"], "name": "gate", "parties": 2})
+    await service.until(first["pid"], "WAITING")
+    await service.until(second["pid"], "WAITING")
+    await service.kill()
+    await service.start()
+    done: set[int] = set()
+
+    async def ready() -> Any:
+        found = (await service.http.get(f"/v1/processes?parent={first['pid']}&state=READY")).json()["items"]
+        assert found
+        return found
+
+    while len(done) < 3:
+        for child in await eventually(ready, timeout=20):
+            pid = child["pid"]
+            bus.grant(child, f"{pid}.2.1")
+            await service.until(pid, "RUNNING")
+            bus.command(types.COMPLETE_PROCESS, {"pid": pid, "output": {"n": child["context"]["item"]}})
+            done.add(pid)
+            if len(done) == 3:
+                await service.kill()
+                await service.start()
+            await service.until(pid, "TERMINATED")
+    back = await service.until(first["pid"], "READY")
+    assert back["context"]["child"] == [{"n": 3}, {"n": 1}, {"n": 2}]
+    bus.grant(back, f"{first['pid']}.{back['version']}.1")
+    await service.until(first["pid"], "RUNNING")
+    bus.command(types.ARRIVE_AT_BARRIER, {"pid": first["pid"], "name": "gate", "parties": 2})
+    for process in (first, second):
+        await service.until(process["pid"], "READY")
+    await service.sound()

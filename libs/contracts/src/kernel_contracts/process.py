@@ -272,7 +272,7 @@ class WaitTarget(Command):
         return self
 
 
-class WaitProcess(ProcessCommand):
+class WaitProcess(TokenCommand):
     for_: WaitTarget = Field(alias="for")
     timeout: Duration | None = None
     on_timeout: OnTimeout = OnTimeout.WAKE
@@ -326,7 +326,7 @@ class PatchContext(ProcessCommand):
     patch: JsonObject
 
 
-class CallProcess(ProcessCommand):
+class CallProcess(TokenCommand):
     """WAITING until a child of `service` ends; its output lands in the caller's context under `into` (the service's name).
 
     `context` and `entity` are those of the child; strings in them that begin with `=` are computed from the caller's `context`
@@ -364,7 +364,7 @@ class MapProcess(IterateProcess):
     join: Literal["all", "any"] | Annotated[int, Field(ge=1, le=100_000)] = "all"
 
 
-class ArriveAtBarrier(ProcessCommand):
+class ArriveAtBarrier(TokenCommand):
     """The same as to wait for the barrier `name`."""
 
     name: Name

@@ -143,17 +143,18 @@ def _changes_context(found: Touched, tenant: str, body: Any) -> None:
 
 
 def _call(found: Touched, tenant: str, body: CallProcess) -> None:
-    _changes_context(found, tenant, body)
+    _by_token(found, tenant, body)
+    found.whole.add(body.pid)
     found.called.append((tenant, body.service))
 
 
 def _arrive(found: Touched, tenant: str, body: ArriveAtBarrier) -> None:
-    found.pids.add(body.pid)
+    _by_token(found, tenant, body)
     found.arrivals.append((body.pid, body.name))
 
 
 def _wait(found: Touched, tenant: str, body: WaitProcess) -> None:
-    found.pids.add(body.pid)
+    _by_token(found, tenant, body)
     if body.for_.event is not None and (body.for_.event.key or "").startswith("="):
         found.whole.add(body.pid)
     if body.for_.barrier is not None:
