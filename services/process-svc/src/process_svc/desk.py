@@ -30,7 +30,7 @@ log = structlog.get_logger()
 WAITING = Gauge("kernel_work_waiting_claims", "Claims of automatic work that wait in this replica.")
 HANDED_OUT = Counted("kernel_work_claimed_total", "Processes handed out to workers.")
 
-ROUND = 0.1
+ROUND = 0.05
 """Seconds between two looks for what other replicas have dispatched, while anybody waits."""
 GROUPS = 200
 """Groups of claims in one statement."""
