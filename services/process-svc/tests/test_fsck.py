@@ -40,6 +40,7 @@ SEEDED = {
     "lapsed_leases_end": "UPDATE work_lease SET worker = 'w', until = clock_timestamp() - interval '1 min'",
     "ended_has_an_outcome": "UPDATE process SET outcome = NULL WHERE pid = 1",
     "incidents_match_processes": "UPDATE incident SET state = 'resolved'",
+    "one_open_incident_each": "UPDATE incident SET resolved_at = clock_timestamp() WHERE state = 'open'",
     "jobs_count_their_items": "UPDATE job SET done = done - 1, failed = failed + 1",
     "jobs_go_on": "UPDATE job SET state = 'running', ended_at = NULL",
     "attributes_match_contexts": "UPDATE process_attribute SET value = 'other' WHERE pid = 1",

@@ -504,7 +504,7 @@ class DispatchRefused(Event):
 
 
 class IncidentEvent(Event):
-    """A failure that needs someone, and how it ended."""
+    """A failure that needs someone, and how it ended. `count`: how often it came again after a retry."""
 
     id: int
     pid: int
@@ -513,6 +513,8 @@ class IncidentEvent(Event):
     state: Literal["open", "resolved"]
     error: ProcessFailure
     action: str | None = None
+    count: int = 1
+    assignee: str | None = None
 
 
 class Canary(Event):

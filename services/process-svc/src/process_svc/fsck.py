@@ -126,6 +126,10 @@ CHECKS = {
         WHERE process.incident IS NOT NULL AND (incident.state = 'open' AND process.state = 'SUSPENDED') IS NOT TRUE
         UNION ALL SELECT incident.pid FROM incident LEFT JOIN process ON process.incident = incident.id
         WHERE incident.state = 'open' AND process.pid IS NULL""",
+    "one_open_incident_each": """
+        SELECT pid FROM incident WHERE state = 'open' GROUP BY pid HAVING count(*) > 1
+        UNION ALL SELECT pid FROM incident WHERE (state = 'resolved') <> (resolved_at IS NOT NULL) OR last_at < opened_at
+            OR count < 1""",
     "jobs_count_their_items": """
         SELECT id FROM job LEFT JOIN LATERAL (
             SELECT count(*) AS total, count(*) FILTER (WHERE status = 'done') AS done,

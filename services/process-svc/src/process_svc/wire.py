@@ -225,15 +225,26 @@ def event(entry: Entry, at: datetime, time: str, by: str, cause: Cause, demands:
 
 
 def incident(
-    id: int, process: Process, kind: str, error: Any, action: str | None, at: datetime, cause: Cause
+    id: int,
+    process: Process,
+    kind: str,
+    error: Any,
+    action: str | None,
+    at: datetime,
+    cause: Cause,
+    *,
+    count: int,
+    assignee: str | None,
 ) -> Message:
-    """An incident opened, or resolved by `action`."""
+    """An incident opened (again), or resolved by `action`."""
     state = "open" if action is None else "resolved"
     body = {
         "id": id,
         "pid": process.pid,
         "tenant": process.tenant,
         "type": kind,
+        "count": count,
+        "assignee": assignee,
         "state": state,
         "error": error,
         "action": action,
@@ -242,7 +253,7 @@ def incident(
         PROCESS_EVENTS,
         str(process.pid),
         orjson.dumps(body),
-        id=f"incident-{id}.{state}",
+        id=f"incident-{id}.{state}" + ("" if count == 1 else f".{count}"),
         type=types.INCIDENT_OPENED if action is None else types.INCIDENT_RESOLVED,
         source=SOURCE,
         at=at,

@@ -102,6 +102,8 @@ POLICY: Mapping[str, Rule] = {
     "GET /v1/work": Rule(_ALL),
     "GET /v1/work/{pid}": Rule(_ALL),
     "GET /v1/incidents": Rule(_ALL),
+    "GET /v1/incidents/{id}": Rule(_ALL),
+    "POST /v1/incidents/{id}/assign": Rule(_WORK),
     "POST /v1/incidents/{id}/resolve": Rule(_DRIVE),
     "POST /v1/incidents:resolve": Rule(_DRIVE),
     "POST /v1/processes:bulk": Rule(_DRIVE),

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from kernel_contracts.base import Command, Event, JsonObject, Time
+from kernel_contracts.base import Command, Event, JsonObject, Name, Time
 from kernel_contracts.process import CallTold, CreateProcess, Entity, EntityTold, ProcessFailure, WaitingFor
 from kernel_contracts.vocabulary import OnChildFailure, Outcome, ProcessState, Rest
 from pydantic import ConfigDict, Field
@@ -230,7 +230,21 @@ class Incident(Event):
     type: str
     error: ProcessFailure
     state: Literal["open", "resolved"]
+    action: str | None = None
     assignee: str | None = None
+    opened_at: Time | None = None
+    resolved_at: Time | None = None
+    code: str | None = None
+    count: int = 1
+    """How often the same failure came again after a retry."""
+    last_at: Time | None = None
+    version: int = 1
+
+
+class AssignIncident(Command):
+    """Who looks after it; null: nobody."""
+
+    assignee: Name | None = None
 
 
 class CreateBatch(Command):

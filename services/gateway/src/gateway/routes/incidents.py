@@ -1,6 +1,6 @@
 """Incidents: failures that need somebody."""
 
-from gateway.models.processes import Incident, ResolveIncident
+from gateway.models.processes import AssignIncident, Incident, ResolveIncident
 from gateway.operation import Answer, Body, Operation, Query
 from gateway.routes.answers import part
 from gateway.routes.queries import PAGE
@@ -26,8 +26,35 @@ OPERATIONS = (
         query=(
             Query("state", "`open` or `resolved`.", {"type": "string", "enum": ["open", "resolved"]}),
             Query("pid", "Of this process."),
+            Query("type", "Of this type."),
+            Query("assignee", "Looked after by this one; empty: by nobody."),
+            Query(
+                "group",
+                "`type`: what happened to many processes alike, by type, code and service, with counts and examples.",
+                {"type": "string", "enum": ["type"]},
+            ),
             *PAGE,
         ),
+    ),
+    Operation(
+        "GET",
+        "/v1/incidents/{id}",
+        "One incident",
+        TAG,
+        {200: Answer("As it is now.", Incident, EXAMPLE, {"etag": "Its version."})},
+        owner=OWNER,
+        refuses=(404,),
+    ),
+    Operation(
+        "POST",
+        "/v1/incidents/{id}/assign",
+        "Say who looks after it",
+        TAG,
+        {200: Answer("As it is now.", Incident, {**EXAMPLE, "assignee": "ada"}, {"etag": "Its version."})},
+        owner=OWNER,
+        body=Body(AssignIncident, {"ada": {"assignee": "ada"}}),
+        refuses=(404, 409, 412),
+        description="An operator takes what is nobody's, and gives back what is its own.",
     ),
     Operation(
         "POST",
@@ -37,6 +64,6 @@ OPERATIONS = (
         {200: Answer("It is resolved.", Incident, {**EXAMPLE, "state": "resolved"})},
         owner=OWNER,
         body=Body(ResolveIncident, {"again": {"action": "retry", "reason": "the register answers again"}}),
-        refuses=(404, 409),
+        refuses=(404, 409, 412),
     ),
 )

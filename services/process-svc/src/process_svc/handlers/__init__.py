@@ -17,6 +17,7 @@ HANDLERS: Mapping[str, Handler] = {
     "tick": internal.tick,
     "follow_up": internal.follow_up,
     "resolve_incident": incidents.resolve,
+    "assign_incident": incidents.assign,
     "hold": holds.hold,
     "release_hold": holds.release,
     "define_services": services.define,

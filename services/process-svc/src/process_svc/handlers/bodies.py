@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from kernel_contracts.base import Command as Model
-from kernel_contracts.base import Event, JsonObject, Text, Time
+from kernel_contracts.base import Event, JsonObject, Name, Text, Time
 from kernel_contracts.process import ServiceDefinition
 from kernel_contracts.work import Heartbeat
 from kernel_runtime.command import Command
@@ -16,6 +16,7 @@ from process_svc.store.follow_ups import FollowUp
 from process_svc.store.job_items import Settled
 
 __all__ = [
+    "AssignIncident",
     "Batch",
     "Beats",
     "Definitions",
@@ -139,8 +140,18 @@ class Beats:
         return [item.pid for item in self.items if isinstance(item, Heartbeat)]
 
 
+class AssignIncident(Model):
+    """None: nobody's."""
+
+    id: int = Field(ge=1)
+    assignee: Name | None = None
+    if_match: int | None = None
+
+
 class ResolveIncident(Model):
     id: int = Field(ge=1)
+    if_match: int | None = None
+    """Carried out only while the incident still has this version."""
     action: Literal["retry", "skip", "rollback", "terminate"]
     compensate: bool = False
     """Of `terminate`: what the process did is undone."""

@@ -28,6 +28,7 @@ from kernel_contracts.process import (
 from kernel_runtime.command import Command
 
 from process_svc.handlers.bodies import (
+    AssignIncident,
     Batch,
     Beats,
     Definitions,
@@ -205,6 +206,10 @@ def _resolve(found: Touched, tenant: str, body: ResolveIncident) -> None:
         found.terminated.add(body.id)
 
 
+def _assign(found: Touched, tenant: str, body: AssignIncident) -> None:
+    found.incidents.setdefault(body.id, None)
+
+
 def _define(found: Touched, tenant: str, body: Definitions) -> None:
     found.definitions.update((tenant, name) for name in body.services)
 
@@ -270,6 +275,7 @@ _ADD: Mapping[type, Callable[[Touched, str, Any], None]] = {
     Batch: _batch,
     FollowUp: _follow_up,
     ResolveIncident: _resolve,
+    AssignIncident: _assign,
     Definitions: _define,
     ServiceChange: _life,
     NewJob: _new_job,

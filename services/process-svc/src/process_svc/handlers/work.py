@@ -82,7 +82,11 @@ class Work:
         self._new_kind: dict[int, None] = {}
         self._journal: list[JournalRow] = []
         self._snapshots: list[tuple[int, int, datetime, str, bytes, bytes]] = []
+        self.retried: dict[int, Incident] = {}
+        """pid -> the incident after which a process that may fail was tried again."""
         self._opened: dict[int, Incident] = {}
+        self._reopened: dict[int, Incident] = {}
+        self._assigned: dict[int, Incident] = {}
         self._resolved: list[tuple[int, str, datetime]] = []
         self._follow: dict[tuple[str, int, int], Cause] = {}
         self._with: dict[tuple[str, int, int], str] = {}
@@ -127,6 +131,8 @@ class Work:
         await self.barriers.load(connection, self.processes, found.arrivals, found.ticks)
         if found.may_fail:
             await self.memory.incidents.have(connection, found.may_fail)
+            if again := [each.pid for each in processes.values() if each.attempt > 1 and each.incident is None]:
+                self.retried = await incidents.retried(connection, again)
         wanted = {(each.tenant, each.service, each.service_version) for each in processes.values()}
         for pid, family in self.families.of.items():
             wanted.update((processes[pid].tenant, *service) for service in family.alive)
@@ -355,20 +361,46 @@ class Work:
 
     def _open(self, change: Change, after: Process, command: Command, now: datetime) -> Process:
         assert change.incident is not None
-        number = self.memory.incidents.next()
         kind, error = change.incident["type"], change.incident["error"]
-        text = orjson.dumps(error).decode()
-        self._opened[number] = Incident(number, after.tenant, after.pid, kind, text, "open", None, None, now, None)
-        after = change.entries[-1].process = after.but(incident=number)
-        self.messages.append(wire.incident(number, after, kind, error, None, now, command.cause))
+        text, code = orjson.dumps(error).decode(), error.get("code")
+        before = self.retried.pop(after.pid, None)
+        if before is not None and (before.type, before.code) == (kind, code):
+            found = self._reopened[before.id] = before.again(text, now)
+        else:
+            number = self.memory.incidents.next()
+            found = self._opened[number] = Incident(
+                number, after.tenant, after.pid, kind, text, "open", None, None, now, None, code, 1, now, 1
+            )
+        after = change.entries[-1].process = after.but(incident=found.id)
+        self._tell_incident(found, after, error, None, command, now)
         return after
+
+    def _tell_incident(
+        self, found: Incident, process: Process, error: Any, action: str | None, command: Command, now: datetime
+    ) -> None:
+        self.messages.append(
+            wire.incident(
+                found.id,
+                process,
+                found.type,
+                error,
+                action,
+                now,
+                command.cause,
+                count=found.count,
+                assignee=found.assignee,
+            )
+        )
+
+    def assign(self, incident: Incident) -> None:
+        self._assigned[incident.id] = self.incidents[incident.id] = incident
 
     def _resolve(self, before: Process, action: str, command: Command, now: datetime) -> None:
         assert before.incident is not None
         number = before.incident
-        known = self._opened.get(number) or self.incidents[number]
+        known = self._opened.get(number) or self._reopened.get(number) or self.incidents[number]
         error = orjson.Fragment(known.error)
-        self.messages.append(wire.incident(number, before, known.type, error, action, now, command.cause))
+        self._tell_incident(known, before, error, action, command, now)
         self._resolved.append((number, action, now))
 
     def _ended(self, process: Process, cause: Cause) -> None:
@@ -498,6 +530,10 @@ class Work:
         await self.undoing.save(connection)
         if self._opened:
             await incidents.open_all(connection, list(self._opened.values()))
+        if self._reopened:
+            await incidents.reopen_all(connection, list(self._reopened.values()))
+        if self._assigned:
+            await incidents.assign_all(connection, list(self._assigned.values()))
         if self._resolved:
             await incidents.resolve_all(connection, self._resolved)
         if self._follow:
