@@ -61,12 +61,52 @@ def union(*lists: Iterable[Span]) -> list[Span]:
 def intersection(*lists: Iterable[Span]) -> list[Span]:
     """Open where all are; the smallest capacity counts."""
     k = len(lists)
+    if k == 2:
+        return _both(list(lists[0]), list(lists[1]))
     return combine(lists, lambda active, opened: min(active) if opened == k else 0)
+
+
+def _both(one: Spans, other: Spans) -> list[Span]:
+    """`intersection` of two by walking along both: most calendars have one layer, and it is a third of the time."""
+    result: list[Span] = []
+    i, j, n, m = 0, 0, len(one), len(other)
+    while i < n and j < m:
+        a, b = one[i], other[j]
+        start, end = max(a.start, b.start), min(a.end, b.end)
+        if start < end:
+            _append(result, start, end, min(a.capacity, b.capacity))
+        if a.end <= b.end:
+            i += 1
+        else:
+            j += 1
+    return result
+
+
+def _append(result: list[Span], start: int, end: int, capacity: int) -> None:
+    """Behind the last one, or as its continuation."""
+    if result and result[-1].end == start and result[-1].capacity == capacity:
+        start = result.pop().start
+    result.append(Span(start, end, capacity))
 
 
 def subtract(spans: Iterable[Span], taken: Iterable[Span]) -> list[Span]:
     """Where the first is open and the second is not."""
-    return combine((spans, taken), lambda active, _: 0 if active[1] else active[0])
+    result: list[Span] = []
+    gone = list(taken)
+    at = 0
+    for start, end, capacity in spans:
+        while at < len(gone) and gone[at].end <= start:
+            at += 1
+        following = at
+        while start < end:
+            if following == len(gone) or gone[following].start >= end:
+                _append(result, start, end, capacity)
+                break
+            if gone[following].start > start:
+                _append(result, start, gone[following].start, capacity)
+            start = max(start, gone[following].end)
+            following += 1
+    return result
 
 
 def count(lists: Sequence[Iterable[Span]], at_least: int) -> list[Span]:

@@ -13,7 +13,7 @@ from resource_svc.handlers.opening import Look
 from resource_svc.handlers.presence import PresenceChange
 from resource_svc.store import reads
 
-CHUNK = 50
+CHUNK = 20
 """Calendars are put together at their first look, some milliseconds each: others get their turn in between."""
 
 log = structlog.get_logger()
