@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from kernel_client.errors import KernelError
 
 FIRST = "00" * 32
@@ -48,7 +45,10 @@ def _line(text: str) -> Any:
 
 
 def wrong(found: Iterable[Mapping[str, Any]], key: str | None = None) -> list[str]:
-    """What is wrong with them, in words: nothing where each is signed (by the public `key`) and follows the one before."""
+    """What is wrong with them, in words: nothing where each is signed (by the public `key`) and follows the one before.
+
+    Raises KernelError where the extra `ledger` is not installed.
+    """
     said: list[str] = []
     last: dict[str, Mapping[str, Any]] = {}
     ordered = sorted(found, key=lambda each: (str(each.get("tenant")), int(each.get("number") or 0)))
@@ -82,13 +82,22 @@ def _alone(each: Mapping[str, Any], key: str | None) -> list[str]:
         said.append("it says something else than what was signed")
     if key is not None and each["public_key"] != key:
         said.append(f"it is signed by another key ({each['public_key'][:16]})")
-    try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(each["public_key"])).verify(
-            bytes.fromhex(each["signature"]), statement
-        )
-    except InvalidSignature:
+    if not _signed(statement, bytes.fromhex(each["public_key"]), bytes.fromhex(each["signature"])):
         said.append("its signature is wrong")
     return said
+
+
+def _signed(statement: bytes, key: bytes, signature: bytes) -> bool:
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ModuleNotFoundError:
+        raise KernelError("Signatures need the extra `ledger`: pip install kernel-client[ledger]") from None
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, statement)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def missing(kept: Iterable[Mapping[str, Any]], there: Iterable[Mapping[str, Any]], tenant: str) -> list[str]:
