@@ -129,6 +129,20 @@ async def test_iterate_is_one_after_the_other_and_sees_the_one_before(kernel: La
     assert await kernel.breaches() == {}
 
 
+async def test_a_call_that_was_let_in_goes_on_when_its_service_retires(kernel: Lane) -> None:
+    await kernel.define("parent")
+    await kernel.define("child")
+    caller, late = await kernel.run("parent"), await kernel.run("parent")
+    await kernel.ask("iterate", caller["pid"], service="child", over=[1, 2])
+    await kernel.define("child", title="another version")
+    await kernel.http.post("/v1/services/child/retire", json={"reason": "done"})
+    assert (await kernel.ask("call", late["pid"], service="child")).title == "Service is retired"
+    for _ in range(2):
+        assert (await take(kernel, "child"))["service_version"] == 1
+    assert (await kernel.read(caller["pid"]))["context"]["child"] == [{}, {}]
+    assert await kernel.breaches() == {}
+
+
 @pytest.mark.parametrize(("rest", "left"), [("cancel", 0), ("leave", 2)])
 async def test_enough_of_them_are_enough(kernel: Lane, rest: str, left: int) -> None:
     await kernel.define("parent")
@@ -331,4 +345,52 @@ async def test_a_death_at_any_time_loses_no_call(kernel: Lane, kind: str) -> Non
     landed = (await kernel.read(caller["pid"]))["context"]["child"]
     expected = [{"i": n} for n in range(len(fields.get("over", [0])))]
     assert landed == (expected[0] if kind == "call" else expected)
+    assert await kernel.breaches() == {}
+
+
+async def test_bad_input_is_told_and_changes_nothing(kernel: Lane) -> None:
+    await kernel.define("parent")
+    await kernel.define("child")
+    pid = (await kernel.run("parent", context={"l": [1]}))["pid"]
+    deep = "[" * 5_000 + "]" * 5_000
+    bodies = {
+        "map": [
+            '{"service": "child"}',
+            '{"service": "child", "over": "="}',
+            '{"service": "child", "over": "=[1.0 / 0.0]"}',
+            '{"service": "child", "over": "=context"}',
+            '{"service": "child", "over": {}}',
+            '{"service": "child", "over": [1], "max_running": 0}',
+            '{"service": "child", "over": [1], "join": "some"}',
+            '{"service": "child", "over": [1], "join": 0}',
+            '{"service": "child", "over": [1], "join": 1e30}',
+            '{"service": "child", "over": [1], "timeout": "P999999999D"}',
+            '{"service": "child", "over": [1], "timeout": "soon"}',
+            '{"service": "child", "over": [1], "into": "a\\u0000"}',
+            '{"service": "child", "over": [1], "rest": "keep"}',
+            '{"service": "child", "over": [1], "context": []}',
+            '{"service": "child", "over": [123456789012345678901234567890]}',
+            f'{{"service": "child", "over": {deep}}}',
+            f'{{"service": "child", "over": [1], "context": {{"a": "={"x" * 5000}"}}}}',
+            f'{{"service": "child", "over": [1], "context": {{"a": "{"x" * 300_000}"}}}}',
+        ],
+        "call": ["[]", '{"service": "child", "over": [1]}', '{"service": "child", "entity": {"type": "=1 +"}}'],
+        "arrive": ['{"name": "a", "parties": 0}', '{"name": "a/b", "parties": 2}', '{"name": "a"}'],
+        "wait": ['{"for": {"barrier": {"name": "a", "parties": 2}, "children": {}}}'],
+    }
+    for command, texts in bodies.items():
+        for text in texts:
+            answer = await kernel.http.post(f"/v1/processes/{pid}/{command}", content=text)
+            assert answer.status_code in (400, 413, 422), (command, text[:100], answer.status_code, answer.text[:300])
+    for path, body in (
+        ("/v1/barriers/a/arrive", {"pid": 10**30, "parties": 2}),
+        ("/v1/barriers/a/arrive", {"pid": 999, "parties": 2}),
+        (f"/v1/barriers/{'a' * 300}/arrive", {"pid": pid, "parties": 2}),
+    ):
+        assert (await kernel.http.post(path, json=body)).status_code in (404, 422)
+    for path in ("/v1/calls/9/items", f"/v1/calls/{'9' * 30}/items", "/v1/processes/9/calls", "/v1/barriers/a%00b"):
+        assert (await kernel.http.get(path)).status_code == 404, path
+    for path in ("/v1/barriers/a?entity_type=x", f"/v1/processes/{pid}/calls?cursor=x"):
+        assert (await kernel.http.get(path)).status_code == 422, path
+    assert (await kernel.read(pid))["state"] == "RUNNING"
     assert await kernel.breaches() == {}

@@ -103,7 +103,7 @@ def make(
         key_hash = _fingerprint(body)
         if (taken := work.keys.get((tenant, body.key))) is not None:
             return _again(work.processes[taken], body.key, key_hash)
-    service = service_of(work, tenant, body, now)
+    service = service_of(work, tenant, body, now, begun=call is not None)
     if isinstance(service, Problem):
         return service
     if (wrong := _entity_problem(service, body)) is not None:
@@ -180,8 +180,10 @@ def _again(process: Process, key: str, key_hash: bytes) -> tuple[Process, int] |
     )
 
 
-def service_of(work: Work, tenant: str, body: CreateProcess, now: datetime) -> Service | Problem:
-    """The version that it gets."""
+def service_of(
+    work: Work, tenant: str, body: CreateProcess, now: datetime, *, begun: bool = False
+) -> Service | Problem:
+    """The version that it gets. `begun`: it belongs to a call that was let in, which a retirement does not stop."""
     life = work.lives.get((tenant, body.service))
     if life is None:
         return not_found("service", body.service)
@@ -191,7 +193,7 @@ def service_of(work: Work, tenant: str, body: CreateProcess, now: datetime) -> S
         version = life.current if key is None else version_for(life, body.service, key)
     elif version > life.latest:
         return not_found("service", f"{body.service} in version {version}")
-    if (no := refused(life, body.service, version, now)) is not None:
+    if not begun and (no := refused(life, body.service, version, now)) is not None:
         return problem(no)
     return work.definition(tenant, body.service, version).service
 
