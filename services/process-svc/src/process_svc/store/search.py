@@ -256,7 +256,8 @@ def _statement(found: Filter, order: Order, limit: int, more: list[str]) -> tupl
 
 def _by_state(found: Filter, order: Order) -> list[str]:
     """A condition a part."""
-    if not found.names.isdisjoint(_NARROW):
+    text_once = "q" in found.names and order.sort == "pid"
+    if text_once or not found.names.isdisjoint(_NARROW):
         return [in_states(found.states) if found.states else "true"]
     return [in_states([state]) for state in found.states or [each.value for each in ProcessState]]
 
