@@ -1,4 +1,4 @@
-"""Installs each package of the workspace into an environment of its own and imports every module of it.
+"""Installs each package of the workspace, with its extras, into an environment of its own and imports every module of it.
 
 The shared environment hides what a package forgot to declare. Versions come from requirements.lock; wheels from pip's cache.
 """
@@ -48,7 +48,8 @@ def check(member: Path, folder: Path) -> str:
     venv.create(environment, with_pip=False)
     python = environment / "bin" / "python"
     wheels = ["--find-links", folder / "wheels", "--constraint", folder / "constraints.txt", "--prefer-binary"]
-    run(*PIP, "--python", python, "install", "--no-compile", *wheels, project["name"], cwd=folder)
+    extras = ",".join(project.get("optional-dependencies", ()))
+    run(*PIP, "--python", python, "install", "--no-compile", *wheels, f"{project['name']}[{extras}]", cwd=folder)
     count = run(python, "-c", IMPORT_ALL, package, cwd=folder)
     return f"  {project['name']}: {count} modules imported ({time.monotonic() - began:.0f} s)"
 
