@@ -5,7 +5,7 @@ from typing import Any, Literal
 from kernel_contracts.base import Command, Event, JsonObject, Name, Time
 from kernel_contracts.process import CallTold, CreateProcess, Entity, EntityTold, ProcessFailure, WaitingFor
 from kernel_contracts.vocabulary import OnChildFailure, Outcome, ProcessState, Rest
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, RootModel
 
 
 class Process(Event):
@@ -239,6 +239,24 @@ class Incident(Event):
     """How often the same failure came again after a retry."""
     last_at: Time | None = None
     version: int = 1
+
+
+class IncidentGroup(Event):
+    """Incidents of one type, code and service: how many, and some of their processes."""
+
+    type: str
+    code: str | None = None
+    service: str
+    incidents: int
+    occurrences: int
+    unassigned: int
+    first_at: Time
+    last_at: Time
+    examples: list[int]
+
+
+class FoundIncident(RootModel[Incident | IncidentGroup]):
+    """One of them, or with `group` many alike."""
 
 
 class AssignIncident(Command):

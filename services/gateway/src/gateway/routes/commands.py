@@ -15,6 +15,10 @@ from gateway.routes.processes import EXAMPLE, OWNER, TAG
 _SHOWN = one(Process, EXAMPLE, "The process as it is now.")
 
 
+class Migrated(RootModel[Process | Migration]):
+    """The process, or what would change."""
+
+
 class ContextPatch(RootModel[JsonObject]):
     """JSON merge patch (RFC 7396): null removes a member."""
 
@@ -122,7 +126,7 @@ OPERATIONS = (
         {
             200: Answer(
                 "The process as it is now; with `dry_run`, what would change.",
-                Migration,
+                Migrated,
                 {
                     "pid": 4711,
                     "service": "assess-application",

@@ -1,6 +1,6 @@
 """Incidents: failures that need somebody."""
 
-from gateway.models.processes import AssignIncident, Incident, ResolveIncident
+from gateway.models.processes import AssignIncident, FoundIncident, Incident, ResolveIncident
 from gateway.operation import Answer, Body, Operation, Query
 from gateway.routes.answers import part
 from gateway.routes.queries import PAGE
@@ -21,7 +21,7 @@ OPERATIONS = (
         "/v1/incidents",
         "Find incidents",
         TAG,
-        part(Incident, EXAMPLE),
+        part(FoundIncident, EXAMPLE),
         owner=OWNER,
         query=(
             Query("state", "`open` or `resolved`.", {"type": "string", "enum": ["open", "resolved"]}),
