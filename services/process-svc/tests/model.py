@@ -139,6 +139,7 @@ class Model:
             it.history[-1] = ("map", "WAITING")
         for pid in pids:
             self.create(pid, service, it.pid, (), "all", "completed")
+            self.all[pid].priority = max(50, it.priority)
 
     def arrive(self, it: Pcb, parties: int) -> bool:
         if it.state != "RUNNING":
