@@ -43,11 +43,11 @@ async def test_no_token_and_other_schemes(gateway: Any) -> None:
 @pytest.mark.parametrize(
     "claims",
     [
-        {"exp": int(time.time()) - 61},
+        {"exp": 1_000_000_000},
         {"exp": None},
         {"exp": "soon"},
         {"exp": float("inf")},
-        {"nbf": int(time.time()) + 86_400},
+        {"nbf": 4_000_000_000},
         {"aud": "other"},
         {"aud": None},
         {"iss": "https://evil.test"},
@@ -71,6 +71,8 @@ async def test_clocks_may_differ_a_little(gateway: Any) -> None:
     now = int(time.time())
     assert await status(gateway, gateway.issuer.token("admin", exp=now - 30)) == 200
     assert await status(gateway, gateway.issuer.token("admin", nbf=now + 30)) == 200
+    assert await status(gateway, gateway.issuer.token("admin", exp=now - 61)) == 401
+    assert await status(gateway, gateway.issuer.token("admin", nbf=now + 65)) == 401
     assert await status(gateway, gateway.issuer.token("admin", aud=["x", "kernel"])) == 200
 
 
