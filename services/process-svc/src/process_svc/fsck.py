@@ -21,7 +21,7 @@ GRACE = "30 s"
 """What is due, or was left to do, has been done by then."""
 
 IN_FLIGHT = "5 s"
-"""A process that was being created when its service was retired has been by then."""
+"""A process that was being created when its service was retired has been by then; one of a call counts when that began."""
 
 _MOVES = ", ".join(
     f"('{command}', '{origin or ''}', '{target}')"
@@ -156,8 +156,9 @@ CHECKS = {
         WHERE (key IS NOT NULL OR entity_id IS NOT NULL) AND (process_text.pid IS NULL
             OR strpos(text, coalesce(key, '')) = 0 OR strpos(text, coalesce(entity_id, '')) = 0)""",
     "retired_services_take_none": f"""
-        SELECT pid FROM process JOIN service ON (service.tenant, service.name) = (process.tenant, process.service)
-        WHERE created_at > retired_at + interval '{IN_FLIGHT}' AND compensates IS NULL""",
+        SELECT process.pid FROM process JOIN service ON (service.tenant, service.name) = (process.tenant, process.service)
+        LEFT JOIN call ON call.id = process.call
+        WHERE coalesce(call.at, created_at) > retired_at + interval '{IN_FLIGHT}' AND compensates IS NULL""",
     "service_versions_are_whole": """
         SELECT 0 FROM service LEFT JOIN LATERAL (SELECT count(*) AS versions, max(version) AS newest FROM service_version v
             WHERE (v.tenant, v.name) = (service.tenant, service.name)) v ON true
