@@ -121,6 +121,13 @@ async def test_bad_bodies_are_told_what_is_wrong(service: Service) -> None:
     assert (await service.client.post("/v1/counters", content=deep(60))).status_code == 422
 
 
+async def test_no_address_has_a_nul(service: Service) -> None:
+    for path, status in (("/v1/counters/a%00b", 404), ("/v1/counters/a?name=%00", 422)):
+        answer = await service.client.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert "U+0000" in answer.json()["detail"]
+
+
 async def test_a_body_in_pieces_without_a_length_has_the_same_limit(service: Service) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(100):

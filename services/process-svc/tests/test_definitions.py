@@ -171,6 +171,7 @@ async def test_a_deprecated_version_says_so_until_its_sunset(kernel: Lane) -> No
         ("check/canary", {"version": 1, "share": 1.5}, 422),
         ("check/canary", {"version": 2**40, "share": 0.5}, 404),
         ("check/retire", {"version": "x"}, 422),
+        ("check/versions/1/deprecate", {"sunset": "9999-12-31T23:59:59-23:59"}, 422),
     ],
 )
 async def test_bad_input_is_told(kernel: Lane, path: str, body: dict[str, Any], status: int) -> None:

@@ -442,7 +442,9 @@ async def test_use_at_a_time_past_is_read_from_the_ledger(lane: Lane, designer: 
     assert [await at("anna", moment) for moment in moments] == [404, (0, 2), (1, 2), (0, 4), 404]
     assert [await at("paper", moment) for moment in moments] == [404, (0, 5), (3, 5), (3, 5), (3, 5)]
     assert await at("paper", datetime.now(UTC) + timedelta(days=1)) == (3, 5)
-    assert (await designer.get("/resources/paper/status", params={"at": "noon"})).status_code == 422
+    for never in ("noon", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        for path in ("/resources/paper/status", "/allocations"):
+            assert (await designer.get(path, params={"at": never})).status_code == 422, never
 
 
 async def test_the_lock_of_an_entity_is_nobodys_to_define(lane: Lane, designer: Client) -> None:

@@ -275,7 +275,7 @@ def application(
 
 
 class Door:
-    """Pure ASGI: the shared secret, ids bound for the log, time and status measured."""
+    """Pure ASGI: the shared secret, no U+0000 (Postgres has no such text), ids bound for the log, time and status measured."""
 
     def __init__(self, app: Starlette, token: str, open_paths: frozenset[str]) -> None:
         self._app = app
@@ -290,6 +290,9 @@ class Door:
         path = scope["path"]
         if path not in self._open and not hmac.compare_digest(headers.get(b"x-kernel-token", b""), self._token):
             await problem_response(_FOR_THE_GATEWAY)(scope, receive, send)
+            return
+        if "\x00" in path or b"%00" in scope["query_string"]:
+            await problem_response(_NOWHERE if "\x00" in path else _NUL)(scope, receive, send)
             return
         started = time.perf_counter()
         status, ended = 0, False
@@ -317,6 +320,8 @@ class Door:
                 _seconds(route, method, status).observe(time.perf_counter() - started)
 
 
+_NOWHERE = Problem(404, "Not found", "No name has the character U+0000; there is nothing at this address.")
+_NUL = invalid("The character U+0000 is in no text that we keep. Remove %00 from the query.")
 _FOR_THE_GATEWAY = Problem(403, "Forbidden", "Inner addresses are for the gateway. Call the gateway instead.")
 
 

@@ -26,6 +26,7 @@ OPERATIONS = (
         {200: Answer("How many in each state; those alive; a page of those that have ended.", EntityView, VIEW)},
         owner=OWNER,
         query=(LIMIT, CURSOR),
+        refuses=(404,),
         description="Whoever refers to it counts, as its subject or in another role. `limit` and `cursor` are those of `ended`.",
     ),
 )

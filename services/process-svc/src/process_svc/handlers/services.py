@@ -13,7 +13,7 @@ from kernel_runtime.problem import Problem, invalid, not_found, pointer
 from process_svc import catalog, wire
 from process_svc.domain.life import Life, changed
 from process_svc.domain.process import Refusal
-from process_svc.handlers.answers import forbidden, problem, utc
+from process_svc.handlers.answers import forbidden, problem, too_far, utc
 from process_svc.handlers.bodies import Definitions, ServiceChange
 from process_svc.handlers.work import Work
 from process_svc.store.lives import LifeChange
@@ -91,6 +91,10 @@ def change(work: Work, command: Command, now: datetime) -> Result:
     life = work.lives.get(key)
     if life is None:
         return not_found("service", body.name)
+    try:
+        sunset = utc(body.sunset)
+    except OverflowError:
+        return too_far("/sunset")
     after = changed(
         life,
         body.action,
@@ -98,7 +102,7 @@ def change(work: Work, command: Command, now: datetime) -> Result:
         version=body.version,
         share=body.share,
         base=body.base,
-        sunset=utc(body.sunset),
+        sunset=sunset,
         reason=body.reason,
     )
     if isinstance(after, Refusal):

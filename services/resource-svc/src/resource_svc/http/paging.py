@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -55,13 +55,15 @@ def flag(request: Request, name: str) -> bool | None:
 
 
 def time_of(request: Request, name: str) -> datetime | None:
-    """A time with its zone from the query. A `+` that came as a blank is taken as meant."""
+    """A time with its zone from the query, in UTC. A `+` that came as a blank is taken as meant."""
     text = request.query_params.get(name)
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    except ValueError:
+        if at.tzinfo is not None:
+            at = at.astimezone(UTC)
+    except (ValueError, OverflowError):
         at = None
     if at is None or at.tzinfo is None:
         reason = "It must be a time with its zone."
