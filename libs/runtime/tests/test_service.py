@@ -122,8 +122,12 @@ async def test_bad_bodies_are_told_what_is_wrong(service: Service) -> None:
 
 
 async def test_no_address_has_a_nul(service: Service) -> None:
-    for path, status in (("/v1/counters/a%00b", 404), ("/v1/counters/a?name=%00", 422)):
-        answer = await service.client.get(path)
+    for method, path, status in (
+        ("GET", "/v1/counters/a%00b", 404),
+        ("PUT", "/v1/counters/a%00b", 422),
+        ("GET", "/v1/counters/a?name=%00", 422),
+    ):
+        answer = await service.client.request(method, path)
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
         assert "U+0000" in answer.json()["detail"]
 

@@ -292,7 +292,8 @@ class Door:
             await problem_response(_FOR_THE_GATEWAY)(scope, receive, send)
             return
         if "\x00" in path or b"%00" in scope["query_string"]:
-            await problem_response(_NOWHERE if "\x00" in path else _NUL)(scope, receive, send)
+            nowhere = "\x00" in path and scope["method"] != "PUT"  # which would make what is there
+            await problem_response(_NOWHERE if nowhere else _NUL)(scope, receive, send)
             return
         started = time.perf_counter()
         status, ended = 0, False
@@ -321,7 +322,7 @@ class Door:
 
 
 _NOWHERE = Problem(404, "Not found", "No name has the character U+0000; there is nothing at this address.")
-_NUL = invalid("The character U+0000 is in no text that we keep. Remove %00 from the query.")
+_NUL = invalid("The character U+0000 is in no text that we keep. Remove %00 from the address.")
 _FOR_THE_GATEWAY = Problem(403, "Forbidden", "Inner addresses are for the gateway. Call the gateway instead.")
 
 
