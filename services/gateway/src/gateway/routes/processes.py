@@ -241,7 +241,7 @@ OPERATIONS = (
         TAG,
         {
             200: Answer(
-                "From the root down.",
+                "From the root down, 100 generations at most; `truncated`: there are more processes than it has.",
                 Tree,
                 {
                     "pid": 4700,

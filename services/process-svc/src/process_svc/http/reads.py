@@ -20,6 +20,9 @@ from process_svc.http import query
 from process_svc.http.query import reply
 from process_svc.store import entities, histories, partitions, queries, search
 
+GENERATIONS = 100
+"""Of a family, in its tree: JSON that nests deeper is read by few."""
+
 
 def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
     async def listed(request: Request) -> Response:
@@ -92,7 +95,8 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         async with database.connection() as connection:
             process = await known(connection, request)
             members = await queries.family(connection, process.tenant, process.root, tree_limit + 1)
-        return reply(_nested(process.root, members[:tree_limit]) | {"truncated": len(members) > tree_limit})
+        shown, deeper = _nested(process.root, members[:tree_limit])
+        return reply(shown | {"truncated": deeper or len(members) > tree_limit})
 
     return [
         Route("/v1/processes", listed, methods=["GET"]),
@@ -189,11 +193,17 @@ def _snapshot(row: Any, context: str, broken: int | None) -> dict[str, Any]:
     }
 
 
-def _nested(root: int, members: Sequence[Process]) -> dict[str, Any]:
+def _nested(root: int, members: Sequence[Process]) -> tuple[dict[str, Any], bool]:
+    """The root with its children and theirs, and whether there are more than `GENERATIONS` of them."""
     nodes: dict[int, dict[str, Any]] = {}
+    generation: dict[int, int] = {}
+    deeper = False
     for process in members:
+        above = nodes.get(process.parent) if process.pid != root and process.parent is not None else None
+        generation[process.pid] = 1 if process.parent is None else generation.get(process.parent, 0) + 1
         nodes[process.pid] = {**wire.pcb(process), "context": None, "children": []}
-    for process in members:
-        if process.pid != root and process.parent in nodes:
-            nodes[process.parent]["children"].append(nodes[process.pid])
-    return nodes[root]
+        if generation[process.pid] > GENERATIONS:
+            deeper = True
+        elif above is not None:
+            above["children"].append(nodes[process.pid])
+    return nodes[root], deeper
