@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from kernel_contracts.process import CreateProcess, Entity
+from kernel_contracts.process import CreateProcess
 from kernel_contracts.vocabulary import Outcome, Rest
 from kernel_runtime.command import Cause, Command, Message
 from kernel_runtime.database import Connection
@@ -15,22 +15,20 @@ from process_svc import catalog, wire
 from process_svc.domain import decisions, ledger
 from process_svc.domain.calls import Call, Verdict, startable, verdict
 from process_svc.domain.life import Life, published
-from process_svc.domain.limits import CLAIMED, limited
+from process_svc.domain.limits import limited
 from process_svc.domain.process import Change, Entry, Process, wake_at
-from process_svc.domain.service import Service
 from process_svc.domain.snapshots import GENESIS, Snapshot
-from process_svc.domain.states import NEW, READY, RUNNING, TERMINATED, WAITING
-from process_svc.handlers import journal, searched
+from process_svc.domain.states import READY, RUNNING, TERMINATED, WAITING
+from process_svc.handlers import journal, loading, searched
 from process_svc.handlers.barriers import Barriers
 from process_svc.handlers.calls import Calls
 from process_svc.handlers.families import Families, Family
 from process_svc.handlers.job_work import JobWork
 from process_svc.handlers.leases import Leases
-from process_svc.handlers.touch import Touched, touched
 from process_svc.handlers.turns import Turns
-from process_svc.handlers.undoing import Undoing, request
+from process_svc.handlers.undoing import Undoing
 from process_svc.memory import Memory
-from process_svc.store import chains, follow_ups, holds, incidents, lives
+from process_svc.store import follow_ups, holds, incidents, lives
 from process_svc.store import processes as store
 from process_svc.store import services as service_store
 from process_svc.store.follow_ups import ADMIT, CLOSE, COMPENSATE, JOIN, OPEN, PART, REST, SPAWN, TURN, FollowUp
@@ -100,180 +98,7 @@ class Work:
     # Before the decisions
 
     async def load(self, connection: Connection, commands: Sequence[Command]) -> None:
-        found = touched(commands)
-        if found.jobs or found.new_jobs:
-            self.jobs = JobWork(self.memory)
-            await self.jobs.load(connection, found)
-        await searched.refresh(self.memory, connection)
-        if found.follow_ups:
-            await self._take_follow_ups(connection, found)
-        if found.incidents:
-            await self._find_incidents(connection, found)
-        if found.creates or found.called:
-            await self._prepare_creates(connection, found)
-        self.processes = processes = await store.lock(connection, found.pids, found.whole)
-        if found.leases or found.beats:
-            await self.leases.load(connection, found.leases, found.beats)
-        if found.snapshots:
-            self.snapshots = await store.snapshots_at(connection, found.snapshots)
-            broken = await chains.first_broken(connection, sorted({pid for pid, _ in found.snapshots}))
-            self.broken = {each["pid"]: each["version"] for each in broken}
-        if found.definitions:
-            await self._lock_definitions(connection, found)
-        if found.holds:
-            self.holds = await holds.lock(connection, found.holds)
-        if found.new_holds:
-            await self.memory.holds.have(connection, found.new_holds)
-        if found.undo or found.proceed:
-            await self._load_undoing(connection, found)
-        await self._load_relations(connection, found)
-        await self._load_calls(connection, found)
-        await self.barriers.load(connection, self.processes, found.arrivals, found.ticks)
-        if found.may_fail:
-            await self.memory.incidents.have(connection, found.may_fail)
-            if again := [each.pid for each in processes.values() if each.attempt > 1 and each.incident is None]:
-                self.retried = await incidents.retried(connection, again)
-        wanted = {(each.tenant, each.service, each.service_version) for each in processes.values()}
-        for pid, family in self.families.of.items():
-            wanted.update((processes[pid].tenant, *service) for service in family.alive)
-        for pid, version in found.migrations:
-            if (process := processes.get(pid)) is not None:
-                wanted.add((process.tenant, process.service, version))
-        for tenant, body in found.creates:
-            wanted.update((tenant, body.service, version) for version in self.candidates(tenant, body))
-        for key in found.called:
-            if (life := self.lives.get(key)) is not None:
-                wanted.update((*key, version) for version in life.candidates)
-        if missing := self.memory.catalog.missing(wanted):
-            self.memory.catalog.keep(await service_store.versions(connection, missing))
-        if self.memory.catalog.maps:
-            await self._whole_contexts(connection)
-        if found.ticks and self.memory.catalog.limits:
-            await self._whose_start_is_due(connection, found.ticks)
-        if self.memory.catalog.governs:
-            service_of = lambda process: self.entry(process).service  # noqa: E731
-            self.turns = await Turns.taken(connection, processes, service_of, self._wanted(found.creates))
-
-    async def _load_undoing(self, connection: Connection, found: Touched) -> None:
-        """What is to be undone, by whom; the next steps of what is being undone, as processes that are to be created."""
-        processes = self.processes
-        names: set[tuple[str, str]] = set()
-        wanted = {pid: version for pid, version in found.undo.items() if pid in processes}
-        if wanted:
-            below = await self.undoing.plan(connection, wanted)
-            names.update((processes[pid].tenant, name) for pid in wanted for name in below)
-            own = {(each.tenant, each.service, each.service_version) for each in map(processes.__getitem__, wanted)}
-            if missing := self.memory.catalog.missing(own):
-                self.memory.catalog.keep(await service_store.versions(connection, missing))
-            for key in own:
-                if (name := self.memory.catalog.get(*key).service.compensation) is not None:
-                    names.add((key[0], name))
-        owners = [pid for pid in found.proceed if pid in processes]
-        if owners:
-            await self.undoing.proceed(connection, owners, processes)
-            for pid in owners:
-                tenant = processes[pid].tenant
-                found.creates += [(tenant, request(step)) for step in self.undoing.open[pid] if step.state == "pending"]
-                names.update((tenant, step.service) for step in self.undoing.open[pid])
-            await self.memory.pids.have(connection, len(found.creates))
-            found.may_fail += len(owners)
-        if names:
-            self.lives |= await lives.found(connection, names)
-
-    async def _whole_contexts(self, connection: Connection) -> None:
-        """Of those that may end now and whose output is mapped into a context that is large."""
-        wanted = [
-            process.pid
-            for process in self.processes.values()
-            if process.context is None and process.state is RUNNING and self.entry(process).output is not None
-        ]
-        if wanted:
-            self.processes |= await store.lock(connection, wanted, wanted)
-
-    async def _whose_start_is_due(self, connection: Connection, ticks: Iterable[int]) -> None:
-        """Whether a worker has begun, where that is what a tick is for."""
-        wanted = []
-        for pid in ticks:
-            process = self.processes.get(pid)
-            if process is not None and process.state is RUNNING:
-                service = self.entry(process).service
-                if service.start_in is not None and service.kind in CLAIMED:
-                    wanted.append(pid)
-        if wanted:
-            await self.leases.load(connection, wanted, ())
-
-    async def _take_follow_ups(self, connection: Connection, found: Touched) -> None:
-        self.taken = await follow_ups.take(connection, [each.id for each in found.follow_ups])
-        self.relatives = await follow_ups.relatives(
-            connection, [each for each in found.follow_ups if each.id in self.taken]
-        )
-        for pids in self.relatives.values():
-            found.pids.update(pids)
-            found.may_fail += len(pids)
-        found.proceed.update(each.pid for each in found.follow_ups if each.kind == COMPENSATE and each.id in self.taken)
-
-    async def _find_incidents(self, connection: Connection, found: Touched) -> None:
-        self.incidents = await incidents.found(connection, found.incidents)
-        for each in self.incidents.values():
-            found.pids.add(each.pid)
-            found.whole.add(each.pid)
-            if (version := found.incidents[each.id]) is not None:
-                found.snapshots.append((each.pid, version))
-                found.undo[each.pid] = version
-            elif each.id in found.terminated:
-                found.undo.setdefault(each.pid, None)
-
-    async def _prepare_creates(self, connection: Connection, found: Touched) -> None:
-        await self.memory.pids.have(connection, len(found.creates) + len(found.called))
-        if found.called:
-            await self.memory.calls.have(connection, len(found.called))
-        names = {(tenant, body.service) for tenant, body in found.creates} | set(found.called)
-        self.lives = await lives.found(connection, names)
-        keyed = {(tenant, body.key) for tenant, body in found.creates if body.key is not None}
-        if keyed:
-            self.keys = await store.by_keys(connection, keyed)
-            found.pids.update(self.keys.values())
-            found.whole.update(self.keys.values())
-
-    async def _load_relations(self, connection: Connection, found: Touched) -> None:
-        """After the locks: what is counted now stays so, or whoever changes it comes after us with a follow-up."""
-        before: set[int] = set()
-        parents = []
-        for pid, process in self.processes.items():
-            if process.has_children:
-                parents.append(pid)
-            if process.after and (process.state is NEW or process.suspended_from is NEW):
-                before.update(process.after)
-        if parents:
-            await self.families.load(connection, parents, [each for each in found.follow_ups if each.id in self.taken])
-        if before:
-            self.outcomes = await store.outcomes(connection, before)
-        self.outcomes.update({pid: process.outcome for pid, process in self.processes.items()})
-        if open_ones := [each.incident for each in self.processes.values() if each.incident is not None]:
-            self.incidents |= await incidents.found(connection, open_ones)
-
-    async def _lock_definitions(self, connection: Connection, found: Touched) -> None:
-        """The newest versions, the current ones, and what they may become."""
-        self.definitions = await service_store.lock_latest(connection, found.definitions)
-        self.lives |= await lives.found(connection, found.definitions)
-        wanted = {(*key, version) for key in self.definitions for version in self.lives[key].candidates}
-        wanted.update(each for each in found.versions if (life := self.lives.get(each[:2])) and each[2] <= life.latest)
-        for each in await service_store.versions(connection, sorted(wanted)):
-            self.texts[each.tenant, each.name, each.version] = each.definition
-
-    async def _load_calls(self, connection: Connection, found: Touched) -> None:
-        taken = [each for each in found.follow_ups if each.id in self.taken]
-        if creates := await self.calls.load(connection, self.processes, taken, found.ticks):
-            found.creates += creates
-            await self.memory.pids.have(connection, len(found.creates))
-            names = {(tenant, body.service) for tenant, body in creates}
-            self.lives |= await lives.found(connection, names)
-
-    def _wanted(self, creates: Iterable[tuple[str, CreateProcess]]) -> Iterable[tuple[str, Service, Entity | None]]:
-        """The services that these name, where there are such."""
-        for tenant, body in creates:
-            for version in self.candidates(tenant, body):
-                yield tenant, self.definition(tenant, body.service, version).service, body.entity
+        await loading.load(self, connection, commands)
 
     def candidates(self, tenant: str, body: CreateProcess) -> Sequence[int]:
         """The versions that this may start, where there are such."""
