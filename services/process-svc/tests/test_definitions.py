@@ -153,7 +153,12 @@ async def test_a_deprecated_version_says_so_until_its_sunset(kernel: Lane) -> No
     await kernel.http.post(f"{url}/deprecate", json={"sunset": (NOW - timedelta(days=36_500)).isoformat()})
     gone = await kernel.http.post("/v1/processes", json={"service": "check", "service_version": 1})
     assert (gone.status_code, gone.json()["title"]) == (409, "Version is retired")
+    assert "new ones get version 2" in gone.json()["detail"]
     await kernel.http.post(f"{url}/undeprecate")
+    newest = "/v1/services/check/versions/2"
+    await kernel.http.post(f"{newest}/deprecate", json={"sunset": (NOW - timedelta(days=36_500)).isoformat()})
+    none = await kernel.http.post("/v1/processes", json={"service": "check"})
+    assert (none.status_code, "publish another one" in none.json()["detail"]) == (409, True)
     assert isinstance(await kernel.create(service_version=1), dict)
 
 

@@ -77,7 +77,7 @@ def refused(life: Life, service: str, version: int, now: datetime) -> Refusal | 
         return Refusal(
             "Version is retired",
             f"Version {version} of {service} takes no new processes since {found.sunset.isoformat()};"
-            f" new ones get version {life.current}.",
+            + (" publish another one." if version == life.current else f" new ones get version {life.current}."),
         )
     return None
 
