@@ -1,5 +1,6 @@
 """The life of services: which version a new process gets, and whether it gets any."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runtime.problem import Problem
-from process_svc.domain.life import Canary, Life, changed, position, published, state, version_for
+from process_svc.domain.life import Canary, Deprecation, Life, changed, position, published, state, version_for
 from process_svc.domain.process import Refusal
 
 from .lane import Lane
@@ -15,6 +16,7 @@ from .values import NOW
 
 TWO = Life(2)
 WITH = Life(2, 1, 1, None, Canary(2, 0.5))
+GONE = Life(2, deprecated={1: Deprecation(NOW, NOW, None)})
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,10 @@ def test_what_new_processes_get(life: Life, action: str, asked: dict[str, Any], 
         (TWO, "canary", {"version": 2, "share": 0.1, "base": 9}, 404),
         (TWO, "canary", {"version": 2, "share": 0.1, "base": 2}, 422),
         (Life(1), "canary", {"version": 1, "share": 0.1}, 422),
+        (GONE, "publish", {"version": 1}, 409),
+        (GONE, "canary", {"version": 1, "share": 0.1}, 409),
+        (GONE, "canary", {"version": 2, "share": 0.1, "base": 1}, 409),
+        (replace(GONE, canary=Canary(1, 0.1)), "promote", {}, 409),
     ],
 )
 def test_what_is_refused(life: Life, action: str, asked: dict[str, Any], status: int) -> None:

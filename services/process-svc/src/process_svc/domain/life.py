@@ -116,15 +116,16 @@ def changed(
     if action == "canary":
         assert version is not None
         assert share is not None
-        return _with_canary(life, version, share, base)
+        return _with_canary(life, version, share, base, now)
     if action in ("promote", "abort"):
         if life.canary is None:
             return Refusal("No canary", "No canary runs: there is nothing to promote or to abort.")
-        current = life.canary.version if action == "promote" else life.current
-        return _next(life, canary=None, pinned=_pin(life, current))
+        if action == "abort":
+            return _next(life, canary=None, pinned=_pin(life, life.current))
+        return _publish(life, life.canary.version, now)
     assert version is not None
     if action == "publish":
-        return _next(life, canary=None, pinned=_pin(life, version))
+        return _publish(life, version, now)
     deprecated = dict(life.deprecated)
     if action == "deprecate":
         deprecated[version] = Deprecation(now, sunset, reason)
@@ -133,14 +134,33 @@ def changed(
     return _next(life, deprecated=deprecated)
 
 
-def _with_canary(life: Life, version: int, share: float, base: int | None) -> Life | Refusal:
+def _publish(life: Life, version: int, now: datetime) -> Life | Refusal:
+    return _sunset(life, version, now) or _next(life, canary=None, pinned=_pin(life, version))
+
+
+def _sunset(life: Life, version: int, now: datetime) -> Refusal | None:
+    """Why new processes can't get this version."""
+    found = life.deprecated.get(version)
+    if found is None or found.sunset is None or found.sunset > now:
+        return None
+    return Refusal(
+        "Version is retired",
+        f"Version {version} takes no new processes since {found.sunset.isoformat()}. Undeprecate it first.",
+    )
+
+
+def _with_canary(life: Life, version: int, share: float, base: int | None, now: datetime) -> Life | Refusal:
     if base is None:
         base = life.current if life.current != version else version - 1
     if base < 1 or base == version:
         return Refusal(
             "No other version", f"A canary of version {version} needs another one for the rest.", 422, pointer="/base"
         )
-    return _next(life, canary=Canary(version, share), pinned=base)
+    return (
+        _sunset(life, version, now)
+        or _sunset(life, base, now)
+        or _next(life, canary=Canary(version, share), pinned=base)
+    )
 
 
 def _pin(life: Life, version: int) -> int | None:
