@@ -78,10 +78,18 @@ def test_a_new_version_is_current_unless_it_is_staged_or_a_canary_runs() -> None
 def test_a_share_is_kept_and_only_grows(low: float, high: float, key: str, start: int) -> None:
     low, high = sorted((low, high))
     few, many = (Life(2, 1, 1, None, Canary(2, share)) for share in (low, high))
-    assert version_for(few, "check", key) == version_for(few, "check", key) <= version_for(many, "check", key)
+    given = version_for(few, "check", key, NOW)
+    assert given == version_for(few, "check", key, NOW) <= version_for(many, "check", key, NOW)
     assert 0 <= position("check", key) < 1
-    got = sum(version_for(many, "check", str(start + n)) == 2 for n in range(1000))
+    got = sum(version_for(many, "check", str(start + n), NOW) == 2 for n in range(1000))
     assert abs(got - 1000 * high) < 5 * 16  # five standard deviations
+
+
+def test_a_canary_ends_at_its_sunset() -> None:
+    sunset = NOW + timedelta(days=1)
+    life = Life(2, 2, 1, None, Canary(2, 1.0), {2: Deprecation(NOW, sunset, None)})
+    assert version_for(life, "check", "a", NOW) == 2
+    assert version_for(life, "check", "a", sunset) == 1
 
 
 async def test_a_canary_takes_its_share_until_it_is_promoted(kernel: Lane) -> None:

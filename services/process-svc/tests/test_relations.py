@@ -266,11 +266,14 @@ async def test_close_policies_and_cascades_reach_any_depth(kernel: Lane) -> None
 async def test_the_tree_of_a_family_with_many_generations_ends_somewhere(kernel: Lane) -> None:
     await kernel.define()
     first = parent = (await kernel.create())["pid"]
+    above = 0
     for _ in range(129):
-        parent = (await kernel.create(parent=parent))["pid"]
-    answer = await kernel.http.get(f"/v1/processes/{parent}/tree")
+        above, parent = parent, (await kernel.create(parent=parent))["pid"]
+    answer = await kernel.http.get(f"/v1/processes/{first}/tree")
     node, generations = answer.json(), 1
     assert (answer.status_code, node["pid"], node["truncated"]) == (200, first, True)
     while node["children"]:
         (node,), generations = node["children"], generations + 1
     assert generations == 100
+    deep = (await kernel.http.get(f"/v1/processes/{above}/tree")).json()
+    assert (deep["pid"], [child["pid"] for child in deep["children"]], deep["truncated"]) == (above, [parent], True)

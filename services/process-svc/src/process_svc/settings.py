@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 
 
 class Settings(ServiceSettings):
-    tree_limit: int = 10_000
+    tree_limit: int = 20_000
     """Processes of one family that are shown at once."""
     retention: timedelta | None = None
     """How long after its end the history of a process is kept at least (ISO 8601, `P365D`); none: for ever. ADR 15."""

@@ -38,12 +38,18 @@ def failures() -> Iterator[None]:
         sys.stdout = None
         sys.exit(0)
     except Exception as error:
-        known = isinstance(error, KernelError) or type(error).__module__.startswith("kernel_platform")
+        known = isinstance(error, KernelError | OSError) or type(error).__module__.startswith("kernel_platform")
         if os.environ.get("KERNEL_TRACEBACK"):
             raise
-        text = str(error) if known else f"{type(error).__name__}: {error} (KERNEL_TRACEBACK=1 shows where)"
+        text = _said(error) if known else f"{type(error).__name__}: {error} (KERNEL_TRACEBACK=1 shows where)"
         print(f"kernel: {text}", file=sys.stderr)
         sys.exit(1)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -62,6 +68,11 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False)
 
 
+def _plain(text: str) -> str:
+    """Without what would change how a terminal shows the rest."""
+    return "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in text)
+
+
 def print_table(columns: list[str], rows: list[list[Any]], *, title: str | None = None) -> None:
     """Columns whose name ends in `>` are right-aligned. Where the output is no terminal nothing is cut or wrapped."""
     from rich import box
@@ -73,7 +84,7 @@ def print_table(columns: list[str], rows: list[list[Any]], *, title: str | None 
     for name in columns:
         table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else escape(_plain(str(cell))) for cell in row))
     if not out.is_terminal:
         out.width = 400
     if title:

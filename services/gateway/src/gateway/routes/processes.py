@@ -241,7 +241,8 @@ OPERATIONS = (
         TAG,
         {
             200: Answer(
-                "From the root down, 100 generations at most; `truncated`: there are more processes than it has.",
+                "From the root down, or from the process itself where it lies too deep; 100 generations at most."
+                " `truncated`: the family has more processes.",
                 Tree,
                 {
                     "pid": 4700,

@@ -60,10 +60,14 @@ def position(service: str, key: str) -> float:
     return int.from_bytes(digest) / 2**64
 
 
-def version_for(life: Life, service: str, key: str) -> int:
-    """The version of a new process with this key (or pid, as text), where it asks for none."""
+def version_for(life: Life, service: str, key: str, now: datetime) -> int:
+    """The version of a new process with this key (or pid, as text), where it asks for none. A canary ends at its sunset."""
     canary = life.canary
-    if canary is not None and position(service, key) < canary.share:
+    if (
+        canary is not None
+        and position(service, key) < canary.share
+        and refused(life, service, canary.version, now) is None
+    ):
         return canary.version
     return life.current
 

@@ -190,7 +190,7 @@ def service_of(
     version = body.service_version
     if version is None:
         key = body.key if body.key is not None or life.canary is None else str(work.memory.pids.peek())
-        version = life.current if key is None else version_for(life, body.service, key)
+        version = life.current if key is None else version_for(life, body.service, key, now)
     elif version > life.latest:
         return not_found("service", f"{body.service} in version {version}")
     if not begun and (no := refused(life, body.service, version, now)) is not None:

@@ -1,7 +1,7 @@
 """Reading processes: the list, one, its history, snapshots and family."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -95,8 +95,12 @@ def routes(database: Database, tree_limit: int) -> list[BaseRoute]:
         async with database.connection() as connection:
             process = await known(connection, request)
             members = await queries.family(connection, process.tenant, process.root, tree_limit + 1)
-        shown, deeper = _nested(process.root, members[:tree_limit])
-        return reply(shown | {"truncated": deeper or len(members) > tree_limit})
+            shown, there = _nested(process.root, members[:tree_limit])
+            truncated = len(there) < len(members)
+            if process.pid not in there:
+                below = await queries.descendants(connection, process.tenant, process.pid, GENERATIONS, tree_limit)
+                shown, _ = _nested(process.pid, below)
+        return reply(shown | {"truncated": truncated})
 
     return [
         Route("/v1/processes", listed, methods=["GET"]),
@@ -193,17 +197,15 @@ def _snapshot(row: Any, context: str, broken: int | None) -> dict[str, Any]:
     }
 
 
-def _nested(root: int, members: Sequence[Process]) -> tuple[dict[str, Any], bool]:
-    """The root with its children and theirs, and whether there are more than `GENERATIONS` of them."""
+def _nested(root: int, members: Sequence[Process]) -> tuple[dict[str, Any], Mapping[int, int]]:
+    """`root` with its children and theirs, `GENERATIONS` of them at most; pid -> generation of those in it."""
     nodes: dict[int, dict[str, Any]] = {}
     generation: dict[int, int] = {}
-    deeper = False
     for process in members:
-        above = nodes.get(process.parent) if process.pid != root and process.parent is not None else None
-        generation[process.pid] = 1 if process.parent is None else generation.get(process.parent, 0) + 1
-        nodes[process.pid] = {**wire.pcb(process), "context": None, "children": []}
-        if generation[process.pid] > GENERATIONS:
-            deeper = True
-        elif above is not None:
-            above["children"].append(nodes[process.pid])
-    return nodes[root], deeper
+        above = 0 if process.pid == root else generation.get(process.parent or 0, GENERATIONS)
+        if above < GENERATIONS:
+            generation[process.pid] = above + 1
+            nodes[process.pid] = {**wire.pcb(process), "context": None, "children": []}
+            if above:
+                nodes[process.parent or 0]["children"].append(nodes[process.pid])
+    return nodes[root], generation

@@ -29,6 +29,20 @@ async def family(connection: Connection, tenant: str, root: int, limit: int) -> 
     return [rows.process(row) for row in found]
 
 
+async def descendants(connection: Connection, tenant: str, pid: int, generations: int, limit: int) -> list[Process]:
+    """A process and those below it, `generations` in all, by pid."""
+    found = await connection.fetch(
+        "WITH RECURSIVE below (pid, generation) AS (SELECT $2::bigint, 1 UNION ALL"
+        " SELECT child.pid, generation + 1 FROM below JOIN process child ON child.parent = below.pid WHERE generation < $3)"
+        f" SELECT {_SMALL} FROM process WHERE tenant = $1 AND pid IN (SELECT pid FROM below LIMIT $4) ORDER BY pid",
+        tenant,
+        pid,
+        generations,
+        limit,
+    )
+    return [rows.process(row) for row in found]
+
+
 async def running(connection: Connection, tenant: str, operator: str, after: int, limit: int) -> list[Process]:
     """What an operator runs, by pid."""
     found = await connection.fetch(
