@@ -40,7 +40,7 @@ PART, SMALLEST = 200, 25
 """Items in one transaction, at rest and where others have something to do."""
 FILLED = 5_000
 """Pids that are looked at in one transaction."""
-LOOK = 0.5
+LOOK = 1.0
 """Seconds between two looks: another replica may have made a job."""
 TURN = 1_000
 """Jobs that are gone on with in turn."""
