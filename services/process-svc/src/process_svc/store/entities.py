@@ -118,14 +118,6 @@ UNION SELECT pid FROM entity_reference WHERE tenant = $1 AND type = $2 AND id = 
 """
 
 
-async def referred(connection: Connection, tenant: str, type: str, id: str) -> bool:
-    """Whether any process refers to it otherwise than as its subject."""
-    found = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM entity_reference WHERE tenant = $1 AND type = $2 AND id = $3)", tenant, type, id
-    )
-    return bool(found)
-
-
 async def counts(connection: Connection, tenant: str, type: str, id: str) -> list[Any]:
     """(service, state, outcome, number) each."""
     return list(
